@@ -22,7 +22,9 @@ def root() -> Path:
 
 def stack_names(folder: Path | None = None) -> list[str]:
     """The stacks that have a stack file, sorted."""
-    return sorted(f.name.removeprefix("Pulumi.").removesuffix(".yaml") for f in (folder or root()).glob("Pulumi.*.yaml"))
+    return sorted(
+        f.name.removeprefix("Pulumi.").removesuffix(".yaml") for f in (folder or root()).glob("Pulumi.*.yaml")
+    )
 
 
 def stack_file(stack: str, folder: Path | None = None) -> Path:
