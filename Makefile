@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+JOBS ?= 2
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -25,3 +26,60 @@ lock: setup ## resolve the requirements again and lock them with hashes
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml --group dev -o requirements-dev.txt
+
+.PHONY: test
+test: setup scan-setup ## the tests that need no cluster: unit, program, formatter, linter, types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile tests/unit tests/program -m "not cluster and not e2e and not engine"
+
+.PHONY: scan-setup
+scan-setup: .venv-scan/.ready
+
+# The scanner pins libraries that contradict ours, so it lives alone.
+.venv-scan/.ready: requirements-scan.txt
+	@echo "setting up the manifest scanner (about a minute, once)"
+	@test -x .venv-scan/bin/python || $(PYTHON) -m venv .venv-scan
+	@.venv-scan/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-scan.txt
+	@touch $@
+
+.PHONY: up
+up: setup ## deploy the `local` stack to the embedded cluster, and show what runs
+	@$(BIN)/headroom local up
+	@$(BIN)/headroom up --stack local
+	@$(BIN)/headroom plan --stack local
+	@$(BIN)/headroom local status
+
+.PHONY: down
+down: setup ## remove the embedded cluster and everything on it
+	@$(BIN)/headroom local down
+
+.PHONY: test-cluster
+test-cluster: setup ## all stacks on the embedded cluster with fake nodes
+	@$(BIN)/pytest -q tests/cluster -m cluster
+
+.PHONY: e2e
+e2e: setup ## real pods: a core of each component (Linux, root)
+	@$(BIN)/pytest -q tests/e2e -m "e2e and not slow"
+
+.PHONY: e2e-full
+e2e-full: setup ## real pods: everything (tens of minutes)
+	@$(BIN)/pytest -q tests/e2e -m e2e
+
+.PHONY: engine
+engine: setup ## under the real Pulumi CLI, where it is on PATH
+	@$(BIN)/pytest -q tests/engine -m engine
+
+.PHONY: bench
+bench: setup ## measure: make bench, or make bench AREA=plan
+	@$(BIN)/python -m bench $(AREA)
+
+.PHONY: fmt
+fmt: setup ## format, and mend what the linter can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: clean
+clean: ## remove what make set up in this folder (never the cache, never a cluster)
+	rm -rf .venv .venv-scan .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,69 @@
+"""What the command line writes with: results on stdout, everything about the work on stderr."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+HEARTBEAT_SECONDS = 15.0
+
+
+class ConsoleProgress:
+    """Progress on stderr: a live line on a terminal; elsewhere (CI, a pipe) plain lines, with news at most every
+    HEARTBEAT_SECONDS so that a log stays short and never looks hung."""
+
+    def __init__(self, console: Console = err) -> None:
+        self._console = console
+        self._running: list[tuple[str, float]] = []
+        self._status: Status | None = None
+        self._said = 0.0
+
+    def begin(self, text: str) -> None:
+        self._running.append((text, time.monotonic()))
+        if self._console.is_terminal:
+            self._live(text)
+        else:
+            self._console.print(f"{self._indent()}… {escape(text)}")
+            self._said = time.monotonic()
+
+    def detail(self, text: str) -> None:
+        if self._console.is_terminal:
+            title = self._running[-1][0] if self._running else ""
+            self._live(f"{title}: {text}" if title else text)
+        elif time.monotonic() - self._said >= HEARTBEAT_SECONDS:
+            self._console.print(f"{self._indent()}  {escape(text)}")
+            self._said = time.monotonic()
+
+    def end(self, text: str, *, ok: bool) -> None:
+        _, started = self._running.pop() if self._running else ("", time.monotonic())
+        self._stop()
+        mark = "[green]✓[/green]" if ok else "[red]✗[/red]"
+        indent = "  " * len(self._running)
+        self._console.print(f"{indent}{mark} {escape(text)} [dim]({time.monotonic() - started:.1f} s)[/dim]")
+        if self._running and self._console.is_terminal:
+            self._live(self._running[-1][0])
+
+    def note(self, text: str) -> None:
+        self._console.print(f"{self._indent()}{escape(text)}")
+
+    def _indent(self) -> str:
+        return "  " * max(0, len(self._running) - 1)
+
+    def _live(self, text: str) -> None:
+        line = escape(text.splitlines()[-1][:160]) if text else ""
+        if self._status is None:
+            self._status = self._console.status(line)
+            self._status.start()
+        else:
+            self._status.update(line)
+
+    def _stop(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None

@@ -1,0 +1,103 @@
+"""Stateless services: do they have endpoints, answer their health check, and does their autoscaler see its metrics?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headroom.capacity.plan.model import ServicePlan
+from headroom.kubectl import Manifest
+from headroom.ops.verify.model import Finding, Scene, Verdict, judge
+
+
+def endpoints(scene: Scene) -> Iterator[Finding]:
+    """A Service without ready endpoints answers nobody."""
+    for service in _running(scene):
+        slices = scene.kubectl.items("endpointslices", service.namespace, f"kubernetes.io/service-name={service.key}")
+        ready = [e for s in slices for e in s.get("endpoints") or [] if e.get("conditions", {}).get("ready")]
+        yield judge(
+            service.key,
+            "endpoints",
+            bool(ready),
+            f"{len(ready)} ready",
+            f"kubectl get endpointslices -n {service.namespace} -l kubernetes.io/service-name={service.key}",
+        )
+
+
+def health(scene: Scene) -> Iterator[Finding]:
+    """The service answers its readiness path, asked through the API server's proxy."""
+    for service in _running(scene):
+        if not scene.real_pods:
+            yield Finding(service.key, "health", Verdict.skipped, "no software runs in the pods of fake nodes")
+            continue
+        live = scene.kubectl.find("deployment", service.key, service.namespace)
+        probe = _readiness(live) if live else None
+        if probe is None:
+            yield judge(
+                service.key, "health", False, "no readiness probe to ask", f"headroom up --stack {scene.plan.stack}"
+            )
+            continue
+        port, path = probe
+        done = scene.kubectl.raw(f"/api/v1/namespaces/{service.namespace}/services/{service.key}:{port}/proxy{path}")
+        yield judge(
+            service.key,
+            "health",
+            done.returncode == 0,
+            f"GET {path}: " + (done.stdout.strip()[:80] or "200")
+            if done.returncode == 0
+            else done.stderr.strip()[:160],
+            f"kubectl logs -n {service.namespace} deployment/{service.key} --tail 50",
+        )
+
+
+def autoscalers(scene: Scene) -> Iterator[Finding]:
+    """The one autoscaler of each service has the plan's bounds, can scale, and gets its metrics."""
+    for service in scene.plan.services:
+        hpa = _hpa(scene, service)
+        if hpa is None:
+            yield judge(service.key, "autoscaler", False, "none", f"headroom up --stack {scene.plan.stack}")
+            continue
+        bounds = (hpa["spec"].get("minReplicas", 1), hpa["spec"]["maxReplicas"])
+        planned = (service.min_replicas.value, service.max_replicas.value)
+        yield judge(
+            service.key,
+            "autoscaler bounds",
+            bounds == planned,
+            f"live {bounds[0]} to {bounds[1]}, planned {planned[0]} to {planned[1]}",
+            f"headroom up --stack {scene.plan.stack}",
+        )
+        if not service.maintenance:
+            yield _scaling(service, hpa)
+
+
+def _scaling(service: ServicePlan, hpa: Manifest) -> Finding:
+    conditions = {c["type"]: c for c in hpa.get("status", {}).get("conditions", [])}
+    bad = [c for t in ("AbleToScale", "ScalingActive") if (c := conditions.get(t)) and c["status"] != "True"]
+    if not conditions:
+        return judge(
+            service.key, "autoscaler", False, "the autoscaler has not looked yet", "wait 15 s and verify again"
+        )
+    return judge(
+        service.key,
+        "autoscaler",
+        not bad,
+        "; ".join(f"{c['reason']}: {c['message']}" for c in bad) or "able to scale, its metrics answer",
+        f"kubectl describe hpa -n {service.namespace} {hpa['metadata']['name']}",
+    )
+
+
+def _hpa(scene: Scene, service: ServicePlan) -> Manifest | None:
+    # KEDA makes the HPA of a ScaledObject itself, and names it so.
+    names = [f"{service.key}-hpa", f"keda-hpa-{service.key}-hpa"]
+    return next((h for n in names if (h := scene.kubectl.find("hpa", n, service.namespace))), None)
+
+
+def _readiness(deployment: Manifest) -> tuple[int | str, str] | None:
+    for container in deployment["spec"]["template"]["spec"]["containers"]:
+        get = container.get("readinessProbe", {}).get("httpGet")
+        if get:
+            return get["port"], get["path"]
+    return None
+
+
+def _running(scene: Scene) -> Iterator[ServicePlan]:
+    return (s for s in scene.plan.services if not s.maintenance)
