@@ -28,7 +28,7 @@ Context = Annotated[
     str | None,
     typer.Option(
         "--context",
-        help="A context of your kubeconfig (kind, EKS, …). Without it: the embedded cluster, never the current context.",
+        help="A context of your kubeconfig (kind, EKS, …). Without it: the embedded cluster, never the current one.",
         show_default=False,
     ),
 ]
