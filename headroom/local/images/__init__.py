@@ -1,0 +1,88 @@
+"""The images of the software that runs inside the pods: built here when their inputs change, kept in the cache.
+
+    archive = build("postgres", progress)          # a docker-archive; cached
+    load(cluster, ["postgres", "redis"], progress)  # on the cluster's node, under ref("postgres") and ref("redis")
+
+A tag is a hash of what the image is made of, so it never names two things and a changed input rolls its pods.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headroom import local
+from headroom.errors import EnvironmentFailure
+from headroom.local import packages
+from headroom.local.images import buildah, engine, inputs, store
+from headroom.local.images.inputs import NAMES, ref
+from headroom.progress import Progress, step
+
+if TYPE_CHECKING:
+    from headroom.local import Cluster
+
+__all__ = ["NAMES", "build", "load", "ref"]
+
+# Measured on two cores with nothing of it cached but the base; docs/images.md has the figures.
+ABOUT_SECONDS = {"inference": 60, "postgres": 60, "pgbouncer": 30, "redis": 20, "h2o": 60}
+
+
+def build(name: str, progress: Progress) -> Path:
+    """The archive (docker-archive, one image, named `ref(name)`) of an image, built now if its inputs changed.
+
+    Raises InputError for a name without an image, EnvironmentFailure when nothing here can build or the build fails.
+    """
+    cached = store.archive(name, inputs.digest(name))
+    if cached.is_file():
+        return cached
+    builder = _builder(progress)
+    about = f"building the image {name} (about {ABOUT_SECONDS[name]} s, once)"
+    with step(progress, about, f"image {name} built"), store.locked(progress), store.workspace() as work:
+        context = work / "context"
+        context.mkdir()
+        containerfile = inputs.stage(name, context)
+        # Of the copy, not of the checkout: that may have been edited meanwhile.
+        digest = inputs.digest(name, context)
+        archive = store.archive(name, digest)
+        if archive.is_file():
+            return archive
+        started = time.monotonic()
+        log = store.folder() / f"{name}.log"
+        log.unlink(missing_ok=True)
+        fresh = work / archive.name
+        tag = inputs.ref(name, context)
+        if builder == "buildah":
+            buildah.Builder(work, progress, log).build(tag, containerfile, context, fresh)
+        else:
+            engine.build(builder, tag, containerfile, context, fresh, progress, log)
+        os.replace(fresh, archive)
+        store.prune(name)
+        progress.detail(f"{archive.stat().st_size / 2**20:.0f} MiB in {time.monotonic() - started:.0f} s")
+    return archive
+
+
+def load(cluster: Cluster, names: Sequence[str], progress: Progress) -> None:
+    """Have the images on the cluster's node under their `ref`: built if need be, imported if not there yet."""
+    for name in names:
+        archive = build(name, progress)
+        local.import_image(cluster, archive, ref(name))
+
+
+def _builder(progress: Progress) -> str:
+    """What builds here: `buildah` (Linux, root, the packages there or installable), else a Docker or Podman."""
+    if sys.platform == "linux" and os.geteuid() == 0 and (
+        packages.can_install() or not packages.missing(buildah.PACKAGES)
+    ):
+        packages.ensure(buildah.PACKAGES, progress)
+        return "buildah"
+    found = engine.find()
+    if found:
+        return found
+    raise EnvironmentFailure(
+        "nothing here can build images: no Docker or Podman answers, and building without them needs root on Debian or Ubuntu",
+        fix="start Docker or Podman, or run this as root on Debian or Ubuntu",
+    )
