@@ -1,0 +1,99 @@
+"""Parts that every pod template shares: what `restricted` asks for, resources, spread, scratch space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from components.objects import Manifest
+from headroom.capacity.plan.model import ImagesPlan, Resources
+
+USER_ID = 10001
+"""Above the ids that a node's own accounts have, so a file of the host never belongs to a pod by chance."""
+
+
+@dataclass(frozen=True)
+class SecretKey:
+    """One key of a Secret in the pod's namespace."""
+
+    secret: str
+    key: str
+
+
+def pod_defaults(
+    images: ImagesPlan, service_account: str, grace_period_seconds: int, *, uses_api: bool = False
+) -> Manifest:
+    """Pod-level fields: non-root, seccomp, no API token unless asked for, no variables of the neighbours' addresses."""
+    pod: Manifest = {
+        "serviceAccountName": service_account,
+        "automountServiceAccountToken": uses_api,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": grace_period_seconds,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    if images.pull_secrets:
+        pod["imagePullSecrets"] = [{"name": name} for name in images.pull_secrets]
+    return pod
+
+
+def container_security() -> Manifest:
+    """Container-level fields that the `restricted` standard asks for, and a root file system that cannot be written."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def resources(plan: Resources) -> Manifest:
+    """Requests and limits of a container."""
+    return {
+        "requests": {"cpu": plan.cpu_request.value, "memory": plan.memory_request.value},
+        "limits": {"cpu": plan.cpu_limit.value, "memory": plan.memory_limit.value},
+    }
+
+
+def spread(selector: Mapping[str, str]) -> list[Manifest]:
+    """Spread over zones, then nodes. Never in the way of a start: a cluster of one node runs everything."""
+    return [
+        {
+            "maxSkew": 1,
+            "topologyKey": key,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": dict(selector)},
+            # Each revision is spread by itself; else the old one's pods decide where a rollout puts the new.
+            "matchLabelKeys": ["pod-template-hash"],
+        }
+        for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+    ]
+
+
+def scratch(folders: Mapping[str, str]) -> tuple[list[Manifest], list[Manifest]]:
+    """Writable folders over a read-only root: `(volumes, volumeMounts)` for a map of path to size limit."""
+    names = {path: path.strip("/").replace("/", "-") for path in folders}
+    volumes = [{"name": names[path], "emptyDir": {"sizeLimit": size}} for path, size in folders.items()]
+    mounts = [{"name": names[path], "mountPath": path} for path in folders]
+    return volumes, mounts
+
+
+def secret_environment(secrets: Mapping[str, SecretKey]) -> list[Manifest]:
+    """`env` entries that take their value from Secrets, in a stable order."""
+    return [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": secret.secret, "key": secret.key}}}
+        for name, secret in sorted(secrets.items())
+    ]
+
+
+def peers(names: Iterable[str]) -> list[dict[str, Any]]:
+    """NetworkPolicy peers in the policy's own namespace, by `app` label."""
+    return [{"podSelector": {"matchLabels": {"app": name}}} for name in names]

@@ -1,0 +1,239 @@
+"""Anything without state: a Deployment with everything that keeps it sized, reachable and safe to restart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+
+from components.metadata import Identity, content_hash, image_version
+from components.objects import KubernetesObject, child_options
+from components.pods import SecretKey
+from components.stateless.autoscaler import HPA_OWNERSHIP, PAUSED, hpa_spec, scaled_object_spec
+from components.stateless.deployment import deployment_spec
+from components.stateless.network import network_policy_spec, service_spec
+from components.stateless.presets import environment, preset_of
+from headroom.capacity.plan.model import ImagesPlan, ServicePlan, Sized
+
+STABLE = "stable"
+CANARY = "canary"
+
+
+@dataclass(frozen=True)
+class StatelessServiceArgs:
+    """A service's plan, and what it shares with its stack.
+
+    `secrets` are environment variables whose values live in Secrets of the service's namespace.
+    """
+
+    plan: ServicePlan
+    images: ImagesPlan
+    stack: str
+    secrets: Mapping[str, SecretKey] = field(default_factory=dict)
+    monitoring_namespace: str = "monitoring"
+
+
+class StatelessService(pulumi.ComponentResource):
+    """A Deployment (and a canary) with ConfigMap, account, Service, NetworkPolicy, autoscaler and disruption budget."""
+
+    address: str
+    """Where callers in the cluster reach it: `http://<key>.<namespace>.svc:<port>`."""
+
+    def __init__(self, name: str, args: StatelessServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("headroom:components:StatelessService", name, None, opts)
+        self._name = name
+        self._args = args
+        self._plan = args.plan
+        self._preset = preset_of(args.plan.preset, args.plan.profile)
+        self._owner = Identity(
+            name=args.plan.key,
+            namespace=args.plan.namespace,
+            stack=args.stack,
+            component=self._preset.component,
+            version=image_version(args.plan.image),
+        )
+        self._child = child_options(self, opts)
+
+        config_map, config = self._config_map()
+        self._access()
+        self._network()
+        before = pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[config]))
+        deployment = self._deployment(config_map, before)
+        after = pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[deployment]))
+        self._autoscaler(after)
+        self._disruption_budget(after)
+        self._canary(config_map, before)
+
+        self.address = f"http://{self._owner.name}.{self._owner.namespace}.svc:{self._preset.ports[0].number}"
+        self.register_outputs({"address": self.address})
+
+    def _config_map(self) -> tuple[str, KubernetesObject]:
+        plan = self._plan
+        data = environment(plan, self._preset)
+        # The name carries the content: a change makes a new map, which rolls the pods; without one nothing moves.
+        name = f"{self._owner.name}-config-{content_hash(data)}"
+        metadata = self._owner.metadata(name, why=(plan.worker_threads, plan.cache_capacity, plan.connections_per_pod))
+        body = {"data": data, "immutable": True}
+        return name, KubernetesObject(f"{self._name}-config", "v1", "ConfigMap", metadata, body, self._child)
+
+    def _access(self) -> None:
+        owner, rules = self._owner, self._preset.api_rules
+        account = KubernetesObject(
+            f"{self._name}-account",
+            "v1",
+            "ServiceAccount",
+            owner.metadata(),
+            {"automountServiceAccountToken": False},
+            self._child,
+        )
+        if not rules:
+            return
+        group = "rbac.authorization.k8s.io"
+        role = KubernetesObject(
+            f"{self._name}-role",
+            f"{group}/v1",
+            "Role",
+            owner.metadata(),
+            {"rules": [dict(r) for r in rules]},
+            self._child,
+        )
+        KubernetesObject(
+            f"{self._name}-role-binding",
+            f"{group}/v1",
+            "RoleBinding",
+            owner.metadata(),
+            {
+                "roleRef": {"apiGroup": group, "kind": "Role", "name": owner.name},
+                "subjects": [{"kind": "ServiceAccount", "name": owner.name, "namespace": owner.namespace}],
+            },
+            pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[account, role])),
+        )
+
+    def _network(self) -> None:
+        plan, owner, preset = self._plan, self._owner, self._preset
+        KubernetesObject(
+            f"{self._name}-service",
+            "v1",
+            "Service",
+            # Pods may be none for a while (maintenance); the Deployment is what is waited for.
+            owner.metadata(annotations={"pulumi.com/skipAwait": "true", **plan.exposure.annotations}),
+            {"spec": service_spec(preset, owner, plan.exposure)},
+            self._child,
+        )
+        KubernetesObject(
+            f"{self._name}-network-policy",
+            "networking.k8s.io/v1",
+            "NetworkPolicy",
+            owner.metadata(),
+            {"spec": network_policy_spec(preset, owner, plan.exposure, self._args.monitoring_namespace)},
+            self._child,
+        )
+
+    def _deployment(self, config_map: str, opts: pulumi.ResourceOptions) -> KubernetesObject:
+        plan = self._plan
+        suspended_hpa = plan.maintenance and plan.autoscaling.source != "keda"
+        return KubernetesObject(
+            f"{self._name}-deployment",
+            "apps/v1",
+            "Deployment",
+            self._owner.metadata(
+                why=(plan.replicas_at_target, plan.predicted_p99_ms, *self._pod_sizes()),
+                # The autoscaler owns `replicas`; maintenance takes it for as long as it lasts.
+                annotations={"pulumi.com/patchForce": "true"},
+                track=STABLE,
+            ),
+            {
+                "spec": deployment_spec(
+                    plan,
+                    self._preset,
+                    self._owner,
+                    images=self._args.images,
+                    track=STABLE,
+                    image=plan.image,
+                    replicas=0 if suspended_hpa else None,
+                    config_map=config_map,
+                    secrets=self._args.secrets,
+                )
+            },
+            opts,
+        )
+
+    def _canary(self, config_map: str, opts: pulumi.ResourceOptions) -> None:
+        plan, canary = self._plan, self._plan.canary
+        if canary is None:
+            return
+        owner = Identity(
+            name=self._owner.name,
+            namespace=self._owner.namespace,
+            stack=self._owner.stack,
+            component=self._owner.component,
+            version=image_version(canary.image),
+        )
+        spec = deployment_spec(
+            plan,
+            self._preset,
+            owner,
+            images=self._args.images,
+            track=CANARY,
+            image=canary.image,
+            replicas=0 if plan.maintenance else canary.replicas.value,
+            config_map=config_map,
+            secrets=self._args.secrets,
+        )
+        metadata = owner.metadata(f"{owner.name}-canary", why=(canary.replicas, *self._pod_sizes()), track=CANARY)
+        KubernetesObject(f"{self._name}-canary", "apps/v1", "Deployment", metadata, {"spec": spec}, opts)
+
+    def _autoscaler(self, opts: pulumi.ResourceOptions) -> None:
+        plan = self._plan
+        scaling = plan.autoscaling
+        name = f"{self._owner.name}-hpa"
+        why = (
+            scaling.min_replicas,
+            scaling.max_replicas,
+            scaling.cpu_utilization,
+            scaling.pods_metric.average if scaling.pods_metric else None,
+        )
+        if scaling.source == "keda":
+            KubernetesObject(
+                f"{self._name}-scaled-object",
+                "keda.sh/v1alpha1",
+                "ScaledObject",
+                self._owner.metadata(name, why=why, annotations={PAUSED: "0"} if plan.maintenance else None),
+                {"spec": scaled_object_spec(plan, self._preset, self._owner)},
+                opts,
+            )
+            return
+        KubernetesObject(
+            f"{self._name}-hpa",
+            "autoscaling/v2",
+            "HorizontalPodAutoscaler",
+            # A move to KEDA creates the new owner before it deletes this one, which KEDA's webhook would refuse.
+            self._owner.metadata(name, why=why, annotations={HPA_OWNERSHIP: "false"}),
+            {"spec": hpa_spec(scaling, self._owner)},
+            opts,
+        )
+
+    def _disruption_budget(self, opts: pulumi.ResourceOptions) -> None:
+        budget = self._plan.min_available
+        if budget is None:
+            return
+        spec = {
+            "minAvailable": budget.value,
+            "selector": {"matchLabels": self._owner.selector(STABLE)},
+            # Pods that are broken anyway must not keep a node from being drained.
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        }
+        metadata = self._owner.metadata(why=(budget,))
+        KubernetesObject(f"{self._name}-pdb", "policy/v1", "PodDisruptionBudget", metadata, {"spec": spec}, opts)
+
+    def _pod_sizes(self) -> tuple[Sized[Any], ...]:
+        size = self._plan.resources
+        return (
+            size.cpu_request,
+            size.cpu_limit,
+            size.memory_request,
+            size.memory_limit,
+            self._plan.drain.grace_period_seconds,
+        )
