@@ -1,0 +1,163 @@
+"""The passwords that a stack needs: which, for what, and how they get into its config without being seen.
+
+They are one config object, `headroom:secrets`, each value encrypted by itself:
+
+    headroom:secrets:
+      postgresApp: {secure: v1:…}
+"""
+
+from __future__ import annotations
+
+import secrets as random
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from headroom.backend.pulumi_cli import PulumiCli
+from headroom.errors import InputError
+from headroom.progress import Progress, step
+
+Component = Literal["postgres", "pgbouncer", "redis", "h2o"]
+CONFIG_KEY = "headroom:secrets"
+
+# Letters and digits only: whole in a URL, a config file, a shell and an ACL line. 40 of 62 are 238 bits.
+_ALPHABET = string.ascii_letters + string.digits
+_LENGTH = 40
+
+
+@dataclass(frozen=True)
+class SecretSpec:
+    """A password: the `component` that needs it, what it is `used_for`, and the workloads whose pods roll when it
+    changes. `clients`: services that log in with it roll too; "postgres" are those with `connectionsPerPod`."""
+
+    component: Component
+    used_for: str
+    rolls: tuple[str, ...]
+    clients: Literal["postgres", ""] = ""
+
+
+REQUIRED: dict[str, SecretSpec] = {
+    "postgresSuperuser": SecretSpec("postgres", "administration of every shard", ("pg-shard-*",)),
+    "postgresReplication": SecretSpec("postgres", "replicas following their primary", ("pg-shard-*",)),
+    "postgresRewind": SecretSpec("postgres", "a former primary rejoining (pg_rewind)", ("pg-shard-*",)),
+    "postgresApp": SecretSpec("postgres", "the services' role, `features`", ("pg-shard-*", "pgbouncer"), "postgres"),
+    "pgbouncerAuth": SecretSpec(
+        "pgbouncer", "PgBouncer looking passwords up (auth_query)", ("pg-shard-*", "pgbouncer")
+    ),
+    "redisApp": SecretSpec("redis", "the services' user", ("redis",)),
+    "redisAdmin": SecretSpec("redis", "administration, replication and failover", ("redis",)),
+    "redisMonitor": SecretSpec("redis", "the metrics exporter's user", ("redis",)),
+    "h2oUi": SecretSpec("h2o", "the login of H2O's web page and API", ("h2o-cluster",)),
+}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What a stack file says about secrets: the components in it, the services that use Postgres, and the names of
+    the secrets that are set."""
+
+    components: frozenset[str]
+    postgres_clients: tuple[str, ...]
+    present: frozenset[str]
+
+    @property
+    def required(self) -> dict[str, SecretSpec]:
+        """What this stack needs, of REQUIRED."""
+        return required(self.components)
+
+    def rolls(self, name: str) -> tuple[str, ...]:
+        """The workloads whose pods roll when the secret `name` changes."""
+        spec = REQUIRED[name]
+        rolled = [w for w in spec.rolls if w != "pgbouncer" or "pgbouncer" in self.components]
+        return (*rolled, *(self.postgres_clients if spec.clients == "postgres" else ()))
+
+
+def required(components: frozenset[str] | set[str]) -> dict[str, SecretSpec]:
+    """The secrets that a stack with these components needs."""
+    return {name: spec for name, spec in REQUIRED.items() if spec.component in components}
+
+
+def read(stack_file: Path) -> Stack:
+    """Look into a stack file. Raises InputError when it cannot be read or its secrets are not an object."""
+    try:
+        document = YAML(typ="safe").load(stack_file.read_text())
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise InputError(f"{stack_file} cannot be read: {error}", fix="correct the file") from error
+    config = _mapping(document, "config", stack_file)
+    present = _mapping(config, CONFIG_KEY, stack_file)
+    if "secure" in present:
+        raise InputError(
+            f"{stack_file.name}: {CONFIG_KEY} is one encrypted value; each secret must be encrypted by itself",
+            fix=f"pulumi config rm {CONFIG_KEY}, then headroom secrets init",
+        )
+    services = _mapping(config, "headroom:services", stack_file)
+    return Stack(
+        components=frozenset(
+            spec.component for spec in REQUIRED.values() if config.get(f"headroom:{spec.component}") is not None
+        ),
+        postgres_clients=tuple(
+            name
+            for name, service in services.items()
+            if isinstance(service, Mapping) and "connectionsPerPod" in service
+        ),
+        present=frozenset(present),
+    )
+
+
+def init(stack: str, stack_file: Path, cli: PulumiCli, *, dry_run: bool, progress: Progress) -> tuple[str, ...]:
+    """Generate the secrets that `stack` needs and does not have; returns their names. Those it has stay as they are.
+
+    Safe to run again, also after a run that stopped. Raises EnvironmentFailure with Pulumi's words.
+    """
+    found = read(stack_file)
+    missing = tuple(name for name in found.required if name not in found.present)
+    if not dry_run:
+        for name in missing:
+            with step(progress, f"generating {name} ({REQUIRED[name].used_for})"):
+                _set(cli, stack, name)
+    return missing
+
+
+def rotate(
+    name: str, stack: str, stack_file: Path, cli: PulumiCli, *, dry_run: bool, progress: Progress
+) -> tuple[str, ...]:
+    """Give the secret `name` a new value; returns the workloads whose pods roll at the next `headroom up`.
+
+    Raises InputError for a secret that the stack does not have.
+    """
+    found = read(stack_file)
+    check_name(name, found.required)
+    if name not in found.present:
+        raise InputError(f"{stack} has no secret {name} yet", fix=f"headroom secrets init --stack {stack}")
+    if not dry_run:
+        with step(progress, f"rotating {name}"):
+            _set(cli, stack, name)
+    return found.rolls(name)
+
+
+def check_name(name: str, known: Mapping[str, SecretSpec]) -> None:
+    """Raises InputError naming the secrets there are when `name` is none of them."""
+    if name not in known:
+        raise InputError(f"{name!r} is no secret of this stack", fix=f"one of {', '.join(known) or '(it needs none)'}")
+
+
+def generate() -> str:
+    """A new password."""
+    return "".join(random.choice(_ALPHABET) for _ in range(_LENGTH))
+
+
+def _set(cli: PulumiCli, stack: str, name: str) -> None:
+    # Without a value in its arguments and without a terminal, the CLI reads it from standard input.
+    cli.run("config", "set", "--stack", stack, "--secret", "--path", f"{CONFIG_KEY}.{name}", stdin=generate())
+
+
+def _mapping(of: Any, key: str, file: Path) -> Mapping[str, Any]:
+    value = of.get(key) if isinstance(of, Mapping) else None
+    if value is not None and not isinstance(value, Mapping):
+        raise InputError(f"{file.name}: {key} must be an object, not {type(value).__name__}", fix="correct the file")
+    return value or {}
