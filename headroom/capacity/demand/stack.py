@@ -1,0 +1,62 @@
+"""A whole stack: everything that its stack file asks for."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field, model_validator
+
+from headroom.capacity.demand.base import Part
+from headroom.capacity.demand.fields import Environment, Namespace, ServiceKey, Text
+from headroom.capacity.demand.h2o import H2ODemand
+from headroom.capacity.demand.images import ImagesDemand
+from headroom.capacity.demand.nodes import NodesDemand
+from headroom.capacity.demand.pgbouncer import PgBouncerDemand
+from headroom.capacity.demand.postgres import PostgresDemand
+from headroom.capacity.demand.prices import PricesDemand
+from headroom.capacity.demand.problem import Problem
+from headroom.capacity.demand.redis import RedisDemand
+from headroom.capacity.demand.services import ServiceDemand
+
+COMPONENTS = frozenset({"postgres", "pgbouncer", "redis", "h2o", "total"})
+# Names that the components give to their own objects; a service of that name would fight over them.
+_TAKEN = re.compile(r"(?:pg-shard|h2o|redis|pgbouncer)-.*")
+
+
+class StackDemand(Part):
+    """What one stack asks for. `stack` is its name; everything else is a key of its file."""
+
+    stack: Text
+    environment: Environment
+    namespace: Namespace = "headroom"
+    services: dict[ServiceKey, ServiceDemand] = Field(default_factory=dict)
+    postgres: PostgresDemand | None = None
+    pgbouncer: PgBouncerDemand | None = None
+    redis: RedisDemand | None = None
+    h2o: H2ODemand | None = Field(None, alias="h2o")
+    nodes: NodesDemand | None = None
+    prices: PricesDemand = PricesDemand()
+    images: ImagesDemand = ImagesDemand()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> StackDemand:
+        if self.pgbouncer is not None and self.postgres is None:
+            raise Problem("there is no PostgreSQL behind it", fix="add headroom:postgres", at=("pgbouncer",))
+        for key, service in self.services.items():
+            self._check_service(key, service)
+        return self
+
+    def _check_service(self, key: str, service: ServiceDemand) -> None:
+        at = ("services", key)
+        if key in COMPONENTS:
+            raise Problem("is the name of a component, not of a service", fix=f"for example {key}-api", at=at)
+        if _TAKEN.fullmatch(key):
+            raise Problem("begins like the objects of a component", fix=f"for example my-{key}"[:80], at=at)
+        if key.endswith("-canary") and self.services.get(key.removesuffix("-canary"), service).canary is not None:
+            raise Problem("is the name of the other service's canary", fix="rename it", at=at)
+        if service.maintenance and self.environment == "prod":
+            raise Problem(
+                "maintenance stops every pod, and this is prod",
+                fix="remove it; roll changes out with the canary",
+                at=(*at, "maintenance"),
+            )
