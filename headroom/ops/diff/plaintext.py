@@ -1,0 +1,139 @@
+"""Secrets written in the clear: where they are in an object, and the object without them.
+
+The policy pack refuses what this finds; a diff shows everything but what this finds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+HIDDEN = "(hidden)"
+
+_SECRET_NAME = re.compile(
+    r"(pass(word|wd|phrase)?|secret|token|api_?key|access_?key(_?id)?|private_?key|encryption_?key|credentials?)$",
+    re.IGNORECASE,
+)
+_KNOWN_FORMS = {
+    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
+    "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    "a GitHub token": re.compile(r"\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}"),
+    "a GitLab token": re.compile(r"\bglpat-[A-Za-z0-9_-]{20,}"),
+    "a Slack token": re.compile(r"\bxox[abposr]-[A-Za-z0-9-]{10,}"),
+    "a Pulumi token": re.compile(r"\bpul-[0-9a-f]{40}\b"),
+    "a JSON web token": re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+"),
+    "a password verifier": re.compile(r"SCRAM-SHA-256\$\S+|\bmd5[0-9a-f]{32}\b"),
+}
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@'\"]*:(?P<value>[^\s@'\"]+)@", re.IGNORECASE)
+_ASSIGNMENT = re.compile(
+    r"(?P<name>[\w.-]*(?:password|passwd|passphrase|secret|token|api_?key|requirepass|masterauth))[\"']?"
+    r"(?:\s*[:=]\s*|[ \t]+(?=[^\s:=]))(?P<quote>[\"']?)(?P<value>[^\s\"',;]+)",
+    re.IGNORECASE,
+)
+_BARE_WORDS = re.compile(r"(?:requirepass|masterauth)$", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"^[$%<{*(]|^(null|none|true|false|~|\"\"|''|changeit|x+)$|[(\[]", re.IGNORECASE)
+_SCRIPT = re.compile(r"^#!|\.(py|sh|bash|lua|awk)$")
+
+
+@dataclass(frozen=True)
+class Found:
+    """One secret in the clear. `path` leads to the string that holds it; `span` is its place in that string."""
+
+    path: tuple[str | int, ...]
+    span: tuple[int, int]
+    what: str
+
+    @property
+    def where(self) -> str:
+        """The path as people write it: `spec.containers[0].env[2].value`."""
+        return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in self.path).lstrip(".")
+
+
+def find(manifest: Mapping[str, Any]) -> list[Found]:
+    """Every secret that stands in the clear in an object: environment values, ConfigMap data, commands, annotations.
+
+    Secret objects are where secrets belong, so nothing is found in them.
+    """
+    if manifest.get("kind") == "Secret":
+        return []
+    return list(_walk(manifest, ()))
+
+
+def redact(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of an object with every such secret replaced by HIDDEN."""
+    copy: dict[str, Any] = deepcopy(dict(manifest))
+    for found in sorted(find(copy), key=lambda f: f.span, reverse=True):
+        *parents, last = found.path
+        holder: Any = copy
+        for step in parents:
+            holder = holder[step]
+        text = holder[last]
+        start, end = found.span
+        holder[last] = text[:start] + HIDDEN + text[end:]
+    return copy
+
+
+def scrub(text: str) -> str:
+    """A text (a message, a log line) without the secrets that can be recognised in it."""
+    for _, start, end in reversed(_merged(_in_text(text, script=False))):
+        text = text[:start] + HIDDEN + text[end:]
+    return text
+
+
+def _walk(node: Any, path: tuple[str | int, ...], holder: Mapping[str, Any] | None = None) -> Iterator[Found]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _walk(value, (*path, str(key)), node)
+    elif isinstance(node, list | tuple):
+        for i, value in enumerate(node):
+            yield from _walk(value, (*path, i), None)
+    elif isinstance(node, str) and node:
+        for what, start, end in _merged(_in_place(node, path, holder)):
+            yield Found(path, (start, end), what)
+
+
+def _in_place(
+    text: str, path: tuple[str | int, ...], holder: Mapping[str, Any] | None
+) -> Iterator[tuple[str, int, int]]:
+    """What is in one string of an object, judged also by the name that it goes under."""
+    key = str(path[-1]) if path else ""
+    name = ""
+    if key == "value" and holder and "name" in holder and "env" in path:
+        name = str(holder["name"])
+    elif path[:1] in (("data",), ("binaryData",)):
+        name = key
+    if name and _SECRET_NAME.search(name) and not _PLACEHOLDER.search(text.strip()) and "\n" not in text.strip():
+        yield f"a value under the name {name}", 0, len(text)
+        return
+    yield from _in_text(text, script=bool(_SCRIPT.search(key) or _SCRIPT.search(text)))
+
+
+def _in_text(text: str, *, script: bool) -> Iterator[tuple[str, int, int]]:
+    for what, form in _KNOWN_FORMS.items():
+        for match in form.finditer(text):
+            yield what, *match.span()
+    for match in _URL.finditer(text):
+        if not _PLACEHOLDER.search(match["value"]):
+            yield "a password in an address", *match.span("value")
+    for match in _ASSIGNMENT.finditer(text):
+        told = text[match.end("name") : match.start("value")]
+        bare = ":" not in told and "=" not in told  # `requirepass hunter2` is redis.conf; "the password is" is prose
+        if bare and not _BARE_WORDS.search(match["name"]):
+            continue
+        literal = bool(match["quote"]) or not script  # in a program, `token = read()` is no literal
+        if literal and not _PLACEHOLDER.search(match["value"]):
+            yield f"a value of {match['name']}", *match.span("value")
+
+
+def _merged(found: Iterator[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+    """In order, without overlaps: the earliest and longest wins."""
+    kept: list[tuple[str, int, int]] = []
+    for what, start, end in sorted(found, key=lambda f: (f[1], -f[2])):
+        if not kept or start >= kept[-1][2]:
+            kept.append((what, start, end))
+        elif end > kept[-1][2]:
+            kept[-1] = (kept[-1][0], kept[-1][1], end)
+    return kept
