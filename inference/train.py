@@ -44,10 +44,11 @@ def train(out: Path) -> dict[str, Any]:
     )
     model = GradientBoostingClassifier(n_estimators=TREES, max_depth=3, random_state=SEED)
     model.fit(known, known_class)
+    names = [str(name) for name in data.feature_names]
     about = {
         "name": "breast-cancer",
         "trees": TREES,
-        "features": [str(name) for name in data.feature_names],
+        "features": names,
         "classes": [str(name) for name in data.target_names],
         "accuracy": round(float(model.score(held_out, held_out_class)), 4),
     }
@@ -62,7 +63,7 @@ def train(out: Path) -> dict[str, Any]:
     (out / "model.onnx").write_bytes(onnx.SerializeToString())
     with (out / "features.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["entity_id", *about["features"]])
+        writer.writerow(["entity_id", *names])
         for number, row in enumerate(data.data):
             writer.writerow([entity_id(number), *(repr(float(value)) for value in row)])
     (out / "model.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

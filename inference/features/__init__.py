@@ -1,0 +1,1 @@
+"""Where features come from: memory, or PostgreSQL behind a cache."""
