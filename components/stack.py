@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pulumi
@@ -13,13 +12,11 @@ NO_CONTEXT = "none: choose a cluster with `pulumi config set kubernetes:context 
 
 
 def configuration() -> dict[str, Any]:
-    """Every key of the project in the stack's configuration, without its prefix, values as they stand in the stack file.
+    """Every key of the stack's configuration with its prefix; structured values are JSON text.
 
     `pulumi.Config` answers for one key at a time, so a misspelt key would go unseen.
     """
-    prefix = f"{pulumi.get_project()}:"
-    given = runtime_config.get_config_env() | runtime_config.CONFIG.get()
-    return {key.removeprefix(prefix): _value(text) for key, text in sorted(given.items()) if key.startswith(prefix)}
+    return {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
 
 
 def cluster() -> Provider:
@@ -36,10 +33,3 @@ def cluster() -> Provider:
         kubeconfig=kubeconfig,
         enable_server_side_apply=True,
     )
-
-
-def _value(text: Any) -> Any:
-    """Structured values come as JSON; a quantity such as `2Gi` or a name is a string that is not."""
-    if not isinstance(text, str) or text[:1] not in "{[":
-        return text
-    return json.loads(text)

@@ -57,9 +57,8 @@ class StatelessService(pulumi.ComponentResource):
         self._child = child_options(self, opts)
 
         config_map, config = self._config_map()
-        self._access()
-        self._network()
-        before = pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[config]))
+        needed = [config, *self._access(), *self._network()]
+        before = pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=needed))
         deployment = self._deployment(config_map, before)
         after = pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[deployment]))
         self._autoscaler(after)
@@ -78,7 +77,7 @@ class StatelessService(pulumi.ComponentResource):
         body = {"data": data, "immutable": True}
         return name, KubernetesObject(f"{self._name}-config", "v1", "ConfigMap", metadata, body, self._child)
 
-    def _access(self) -> None:
+    def _access(self) -> list[KubernetesObject]:
         owner, rules = self._owner, self._preset.api_rules
         account = KubernetesObject(
             f"{self._name}-account",
@@ -89,7 +88,7 @@ class StatelessService(pulumi.ComponentResource):
             self._child,
         )
         if not rules:
-            return
+            return [account]
         group = "rbac.authorization.k8s.io"
         role = KubernetesObject(
             f"{self._name}-role",
@@ -99,7 +98,7 @@ class StatelessService(pulumi.ComponentResource):
             {"rules": [dict(r) for r in rules]},
             self._child,
         )
-        KubernetesObject(
+        binding = KubernetesObject(
             f"{self._name}-role-binding",
             f"{group}/v1",
             "RoleBinding",
@@ -110,10 +109,11 @@ class StatelessService(pulumi.ComponentResource):
             },
             pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[account, role])),
         )
+        return [account, binding]
 
-    def _network(self) -> None:
+    def _network(self) -> list[KubernetesObject]:
         plan, owner, preset = self._plan, self._owner, self._preset
-        KubernetesObject(
+        service = KubernetesObject(
             f"{self._name}-service",
             "v1",
             "Service",
@@ -122,7 +122,7 @@ class StatelessService(pulumi.ComponentResource):
             {"spec": service_spec(preset, owner, plan.exposure)},
             self._child,
         )
-        KubernetesObject(
+        policy = KubernetesObject(
             f"{self._name}-network-policy",
             "networking.k8s.io/v1",
             "NetworkPolicy",
@@ -130,6 +130,7 @@ class StatelessService(pulumi.ComponentResource):
             {"spec": network_policy_spec(preset, owner, plan.exposure, self._args.monitoring_namespace)},
             self._child,
         )
+        return [service, policy]
 
     def _deployment(self, config_map: str, opts: pulumi.ResourceOptions) -> KubernetesObject:
         plan = self._plan

@@ -98,14 +98,15 @@ def _external_triggers(service: ServicePlan, preset: Preset, owner: Identity) ->
             fix=f"set services.{service.key}.autoscaling.prometheusAddress, for example http://prometheus.monitoring:9090",
         )
     # `inference-<template>-<pod>`: the canary's pods have one part more, and are not this autoscaler's to count.
-    pods = f"{owner.name}-[a-z0-9]+-[a-z0-9]+"
+    matching = f'{{namespace="{owner.namespace}",pod=~"{owner.name}-[a-z0-9]+-[a-z0-9]+"}}'
+    series = f"rate({preset.requests_counter}{matching}[2m])" if preset.requests_counter else metric.name + matching
     return [
         {
             "type": "prometheus",
             "metricType": "AverageValue",
             "metadata": {
                 "serverAddress": service.autoscaling.prometheus_address,
-                "query": f'sum({metric.name}{{namespace="{owner.namespace}",pod=~"{pods}"}})',
+                "query": f"sum({series})",
                 "threshold": str(metric.average.value),
                 # An answer without data is a failure, not a zero that would scale a busy service down.
                 "ignoreNullValues": "false",

@@ -53,6 +53,8 @@ class Preset:
     """Its pods talk to each other on every port."""
     api_rules: tuple[Mapping[str, Any], ...] = ()
     """What it may do with the Kubernetes API in its namespace. Without rules its pods get no token."""
+    requests_counter: str | None = None
+    """The counter whose rate stands in for a requests-per-second gauge that the program does not emit."""
     queue_query: str | None = None
     """SQL that counts its waiting work, and the variable with the database's address, for a KEDA postgresql trigger."""
     database_env: str | None = None
@@ -101,6 +103,7 @@ _INFERADB_CURRENT = Preset(
     threads_env="INFERADB__ENGINE__THREADS",
     cache_env="INFERADB__ENGINE__CACHE__CAPACITY",
     meshes=True,
+    requests_counter="inferadb_api_requests_total",
 )
 
 _MAGE = Preset(
