@@ -1,0 +1,3 @@
+module headroom.dev/local/tools
+
+go 1.25.0
