@@ -71,9 +71,11 @@ def _recorded(project: Path, name: str, stack: str, config: stackconfig.StackCon
 def _raise(error: BaseException) -> None:
     """Raise what the program raised; when one of ours is behind it, that one alone, which has words for people."""
     cause: BaseException | None = error
-    while cause is not None:
+    seen: set[int] = set()  # Pulumi raises the same exception in several places: chains can run in a circle
+    while cause is not None and id(cause) not in seen:
         if isinstance(cause, HeadroomError):
             raise cause from None
+        seen.add(id(cause))
         cause = cause.__cause__ or cause.__context__
     raise error
 
