@@ -77,8 +77,6 @@ def parts(state: Path, record: Record, programs: Mapping[str, Path], context: st
                 "--requestheader-username-headers=X-Remote-User",
                 f"--proxy-client-cert-file={keys / 'front-proxy.crt'}",
                 f"--proxy-client-key-file={keys / 'front-proxy.key'}",
-                # Webhooks and aggregated APIs are reached by their pods' addresses: fake nodes have no kube-proxy.
-                "--enable-aggregator-routing=true",
             ],
         ),
         Part(

@@ -167,7 +167,6 @@ def parts(state: Path, record: Record, programs: Mapping[str, Path], context: st
                 f"--hostname-override={NODE}",
                 f"--node-ip={record.address}",
                 "--node-labels=topology.kubernetes.io/region=local,topology.kubernetes.io/zone=local-a",
-                f"--pod-infra-container-image={PAUSE_IMAGE}",
             ],
         ),
         Part(
