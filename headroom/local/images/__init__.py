@@ -13,17 +13,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from headroom import local
 from headroom.errors import EnvironmentFailure
-from headroom.local import packages
+from headroom.local import containers, packages
 from headroom.local.images import buildah, engine, inputs, store
 from headroom.local.images.inputs import NAMES, ref
+from headroom.local.model import Cluster
 from headroom.progress import Progress, step
-
-if TYPE_CHECKING:
-    from headroom.local import Cluster
 
 __all__ = ["NAMES", "build", "load", "ref"]
 
@@ -58,24 +54,32 @@ def build(name: str, progress: Progress) -> Path:
         if builder == "buildah":
             buildah.Builder(work, progress, log).build(tag, containerfile, context, fresh)
         else:
-            engine.build(builder, tag, containerfile, context, fresh, progress, log)
-        os.replace(fresh, archive)
+            engine.build(tag, containerfile, context, fresh, command=builder, progress=progress, log=log)
+        fresh.replace(archive)
         store.prune(name)
         progress.detail(f"{archive.stat().st_size / 2**20:.0f} MiB in {time.monotonic() - started:.0f} s")
     return archive
 
 
 def load(cluster: Cluster, names: Sequence[str], progress: Progress) -> None:
-    """Have the images on the cluster's node under their `ref`: built if need be, imported if not there yet."""
+    """Have the images on the cluster's real node under their `ref`: built if need be, imported if not there yet.
+
+    Raises InputError when the cluster's nodes are fake, else as `build` does.
+    """
+    present = containers.images(cluster)
     for name in names:
         archive = build(name, progress)
-        local.import_image(cluster, archive, ref(name))
+        if ref(name) not in present:
+            with step(progress, f"loading the image {name} (seconds)", f"image {name} loaded"):
+                containers.import_image(cluster, archive, ref(name))
 
 
 def _builder(progress: Progress) -> str:
     """What builds here: `buildah` (Linux, root, the packages there or installable), else a Docker or Podman."""
-    if sys.platform == "linux" and os.geteuid() == 0 and (
-        packages.can_install() or not packages.missing(buildah.PACKAGES)
+    if (
+        sys.platform == "linux"
+        and os.geteuid() == 0
+        and (packages.can_install() or not packages.missing(buildah.PACKAGES))
     ):
         packages.ensure(buildah.PACKAGES, progress)
         return "buildah"
@@ -83,6 +87,6 @@ def _builder(progress: Progress) -> str:
     if found:
         return found
     raise EnvironmentFailure(
-        "nothing here can build images: no Docker or Podman answers, and building without them needs root on Debian or Ubuntu",
+        "nothing here can build images: no Docker or Podman answers, and without them it takes root on Debian or Ubuntu",
         fix="start Docker or Podman, or run this as root on Debian or Ubuntu",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 from headroom.local.images import host, room, store
@@ -38,5 +37,5 @@ def archive(work: Path, progress: Progress, log: Path) -> Path:
         )
         for old in store.folder().glob("base-*.tar"):
             old.unlink(missing_ok=True)
-        os.replace(fresh, made)
+        fresh.replace(made)
     return made

@@ -57,7 +57,9 @@ class Builder:
             str(context),
         )
         self._progress.detail("writing the archive")
-        self._buildah("push", f"--signature-policy={self._work / 'policy.json'}", ref, f"docker-archive:{archive}:{ref}")
+        self._buildah(
+            "push", f"--signature-policy={self._work / 'policy.json'}", ref, f"docker-archive:{archive}:{ref}"
+        )
 
     def _have_base(self) -> None:
         found = self._buildah("images", "--quiet", "--no-trunc", "--filter", f"reference={base.IMAGE}")

@@ -26,12 +26,14 @@ def find() -> str | None:
     return None
 
 
-def build(engine: str, ref: str, containerfile: Path, context: Path, archive: Path, progress: Progress, log: Path) -> None:
-    """Build `containerfile` and write the image, named `ref`, as a docker-archive."""
-    # Podman's default format, OCI, has no place for HEALTHCHECK.
-    docker_format = ["--format=docker"] if engine == "podman" else []
-    for command in (
-        [engine, "build", *docker_format, f"--file={containerfile}", f"--tag={ref}", str(context)],
-        [engine, "save", *(["--format=docker-archive"] if engine == "podman" else []), f"--output={archive}", ref],
+def build(
+    ref: str, containerfile: Path, context: Path, archive: Path, *, command: str, progress: Progress, log: Path
+) -> None:
+    """Build `containerfile` with `command` and write the image, named `ref`, as a docker-archive."""
+    # Podman's default formats are OCI's, which have no place for HEALTHCHECK.
+    podman = command == "podman"
+    for arguments in (
+        ["build", *(["--format=docker"] if podman else []), f"--file={containerfile}", f"--tag={ref}", str(context)],
+        ["save", *(["--format=docker-archive"] if podman else []), f"--output={archive}", ref],
     ):
-        room.run(command, log=log, each_line=progress.detail, isolated=False)
+        room.run([command, *arguments], log=log, each_line=progress.detail, isolated=False)

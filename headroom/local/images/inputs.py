@@ -20,7 +20,7 @@ EPOCH_SECONDS = 1_700_000_000
 
 
 def ref(name: str, root: Path | None = None) -> str:
-    """`localhost/headroom/<name>:<first 12 hex digits of the input hash>`: the same content has the same name everywhere."""
+    """`localhost/headroom/<name>:<12 hex digits of the input hash>`: the same content has the same name everywhere."""
     return f"localhost/headroom/{name}:{digest(name, root)}"
 
 

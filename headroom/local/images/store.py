@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from headroom.errors import EnvironmentFailure
+from headroom.local import paths
 from headroom.progress import Progress
 
 WORK = "work-"
@@ -20,8 +20,7 @@ NEEDED_BYTES = 6 * 2**30
 
 def folder() -> Path:
     """The cache folder, made when missing. Raises EnvironmentFailure when it cannot be written."""
-    cache = os.environ.get("HEADROOM_CACHE")
-    path = (Path(cache) if cache else Path.home() / ".cache" / "headroom") / "images"
+    path = paths.cache() / "images"
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as failure:
