@@ -10,7 +10,7 @@ import unicodedata
 
 _BREAK = "\u200b"  # zero width space: GitHub looks for mentions and links in the rendered text, past every escape
 _PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+!|~^$=])")
-_LINKS = re.compile(r"(?<=[@#])|(?<=://)|(?i:(?<=\bwww)(?=\.))|(?i:(?<=\bGH)(?=-\d))")
+_LINKS = re.compile(r"(?<=[@#])|(?<=:)(?=//)|(?i:(?<=\bwww)(?=\.))|(?i:(?<=\bGH)(?=-\d))")
 _PLAIN_CODE = re.compile(r"[^`|\\\n]+")
 _BACKTICKS = re.compile(r"`+")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}

@@ -1,0 +1,192 @@
+"""Every danger is told in words, and what is harmless is not called one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from headroom.ops.diff.compare import compare
+from headroom.ops.diff.model import Danger
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def dangers(snapshot: Make) -> Callable[..., list[Danger]]:
+    """The dangers of going from some objects and lines to others; a bystander makes neither side empty."""
+
+    def find(before: list[Any], after: list[Any], old: tuple[Any, ...] = (), new: tuple[Any, ...] = ()) -> list[Danger]:
+        return list(compare(snapshot(*before, lines=old), snapshot(*after, lines=new)).dangers)
+
+    return find
+
+
+def told(found: list[Danger]) -> list[tuple[str, str]]:
+    return [(d.kind, d.subject) for d in found]
+
+
+def test_a_replaced_stateful_set_is_a_downtime(thing: Make, dangers: Make) -> None:
+    found = dangers(
+        [thing("StatefulSet", "pg", spec={"serviceName": "a"})], [thing("StatefulSet", "pg", spec={"serviceName": "b"})]
+    )
+    assert told(found) == [("downtime", "StatefulSet ml/pg")]
+    assert "spec.serviceName" in found[0].words
+    assert "all its pods stop" in found[0].words
+
+
+def test_a_replaced_claim_loses_data(thing: Make, dangers: Make) -> None:
+    sides = [
+        [thing("PersistentVolumeClaim", "data-pg-0", spec={"storageClassName": c}, retain=r)]
+        for c, r in (("a", False), ("b", False))
+    ]
+    assert "data on its volume is lost" in dangers(*sides)[0].words
+    kept = [[thing("PersistentVolumeClaim", "data-pg-0", spec={"storageClassName": c}, retain=True)] for c in "ab"]
+    assert "the new one is empty" in dangers(*kept)[0].words
+    assert told(dangers(*kept)) == [("data", "PersistentVolumeClaim ml/data-pg-0")]
+
+
+def test_a_claim_that_grows_is_harmless_and_one_that_shrinks_is_not(thing: Make, dangers: Make) -> None:
+    def claim(size: str) -> Any:
+        return thing("PersistentVolumeClaim", "data", spec={"resources": {"requests": {"storage": size}}})
+
+    assert dangers([claim("10Gi")], [claim("1Ti")]) == []
+    assert told(dangers([claim("1Ti")], [claim("10Gi")])) == [("data", "PersistentVolumeClaim ml/data")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "danger", "words"),
+    [
+        ("Namespace", "data", "everything in it"),
+        ("PersistentVolumeClaim", "data", "is lost"),
+        ("StatefulSet", "deletion", "claims stay"),
+        ("Deployment", "deletion", "its pods stop"),
+        ("Service", "deletion", "no longer resolves"),
+        ("HorizontalPodAutoscaler", "deletion", "no longer follow load"),
+        ("PodDisruptionBudget", "deletion", "node drain"),
+        ("NetworkPolicy", "deletion", "paths"),
+        ("Whatever", "deletion", "nothing takes its place"),
+    ],
+)
+def test_a_deletion(kind: str, danger: str, words: str, thing: Make, dangers: Make) -> None:
+    found = dangers([thing(kind, "x"), thing("Role")], [thing("Role")])
+    assert [d.kind for d in found] == [danger]
+    assert words in found[0].words
+
+
+def test_a_retained_object_is_let_go(thing: Make, dangers: Make) -> None:
+    found = dangers([thing("PersistentVolumeClaim", retain=True)], [])
+    assert ["stays on the cluster" in d.words for d in found] == [True]
+
+
+def test_jobs_and_hashed_names_come_and_go_without_danger(thing: Make, dangers: Make) -> None:
+    before = [
+        thing("Job", "redis-fill", spec={"template": {"a": 1}}),
+        thing("ConfigMap", "x-config-0123456789", immutable=True),
+    ]
+    after = [
+        thing("Job", "redis-fill", spec={"template": {"a": 2}}),
+        thing("ConfigMap", "x-config-9876543210", immutable=True),
+    ]
+    assert dangers(before, after) == []
+    assert dangers([thing("Job", "once"), thing("Role")], [thing("Role")]) == []
+
+
+def test_maintenance_is_a_downtime(thing: Make, dangers: Make) -> None:
+    found = dangers([thing("Deployment", spec={})], [thing("Deployment", spec={"replicas": 0})])
+    assert [(d.kind, "maintenance" in d.words) for d in found] == [("downtime", True)]
+    paused = {"annotations": {"autoscaling.keda.sh/paused-replicas": "0"}}
+    found = dangers([thing("ScaledObject", spec={})], [thing("ScaledObject", spec={}, metadata=paused)])
+    assert [(d.kind, "maintenance" in d.words) for d in found] == [("downtime", True)]
+    assert dangers([thing("ScaledObject", spec={}, metadata=paused)], [thing("ScaledObject", spec={})]) == []
+
+
+def test_fewer_pods_than_the_budget_keeps(thing: Make, dangers: Make) -> None:
+    def stack(floor: int) -> list[Any]:
+        labels = {"app": "api"}
+        return [
+            thing("Deployment", "api", spec={"template": {"metadata": {"labels": labels}}}),
+            thing("HorizontalPodAutoscaler", "api-hpa", spec={"minReplicas": floor, "scaleTargetRef": {"name": "api"}}),
+            thing("PodDisruptionBudget", "api", spec={"minAvailable": 2, "selector": {"matchLabels": labels}}),
+        ]
+
+    found = dangers(stack(3), stack(1))
+    assert [(d.subject, "below the 2" in d.words) for d in found] == [("Deployment ml/api", True)]
+    assert dangers(stack(1), stack(1)) == [], "not of this change"
+    assert dangers(stack(3), stack(2)) == []
+
+
+def test_recreate_and_single_pods_stop_while_they_roll(thing: Make, dangers: Make) -> None:
+    def deployment(image: str, strategy: str) -> Any:
+        return thing("Deployment", spec={"strategy": {"type": strategy}, "template": {"image": image}})
+
+    assert len(dangers([deployment("1", "Recreate")], [deployment("2", "Recreate")])) == 1
+    assert dangers([deployment("1", "RollingUpdate")], [deployment("2", "RollingUpdate")]) == []
+
+    def single(image: str, replicas: int) -> Any:
+        return thing("StatefulSet", "redis", spec={"replicas": replicas, "template": {"image": image}})
+
+    assert told(dangers([single("1", 1)], [single("2", 1)])) == [("downtime", "StatefulSet ml/redis")]
+    assert dangers([single("1", 3)], [single("2", 3)]) == []
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_h2o_loses_its_memory(saved: bool, thing: Make, dangers: Make) -> None:
+    def stack(replicas: int, options: tuple[str, ...] = ()) -> list[Any]:
+        jobs = [thing("Job", "h2o-export", spec={})] if saved else []
+        return [thing("StatefulSet", "h2o-cluster", spec={"replicas": replicas}, replace_on_changes=options), *jobs]
+
+    words = "another loads them after" if saved else "no Job of this stack saves them"
+    rolled = dangers(stack(3), stack(4))
+    assert [(d.kind, words in d.words) for d in rolled] == [("data", True)]
+    replaced = dangers(stack(3, ("spec",)), stack(4, ("spec",)))
+    assert [d.kind for d in replaced] == ["data", "downtime"]
+    assert words in replaced[0].words
+
+
+def test_doors_that_open(thing: Make, dangers: Make) -> None:
+    found = dangers([thing("Service", spec={"type": "ClusterIP"})], [thing("Service", spec={"type": "LoadBalancer"})])
+    assert [d.kind for d in found] == ["exposure"]
+    assert (
+        dangers([thing("Service", spec={"type": "LoadBalancer"})], [thing("Service", spec={"type": "ClusterIP"})]) == []
+    )
+    enforced = {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
+    found = dangers([thing("Namespace", metadata=enforced)], [thing("Namespace")])
+    assert [d.kind for d in found] == ["exposure"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "before", "after", "kind"),
+    [
+        ("maxReplicas", 30, 15, "shrink"),
+        ("minReplicas", 5, 4, "shrink"),
+        ("shards", 5, 4, "shrink"),
+        ("replicationFactor", 3, 2, "shrink"),
+        ("heap", "40Gi", "20Gi", "shrink"),
+        ("memoryLimit", "4Gi", "4095Mi", "shrink"),
+        ("cpuLimit", "2", "1500m", "shrink"),
+        ("volumeSize", "4097Gi", "4Ti", "data"),
+    ],
+)
+def test_what_shrinks(setting: str, before: Any, after: Any, kind: str, *, line: Make, dangers: Make) -> None:
+    found = dangers([], [], (line(setting, before),), (line(setting, after),))
+    assert told(found) == [(kind, f"inference.{setting}")]
+    assert dangers([], [], (line(setting, after),), (line(setting, before),)) == []
+
+
+def test_figures_that_may_fall(line: Make, dangers: Make) -> None:
+    for setting in ("predictedP99", "monthlyCostAtMin", "targetCPUUtilization", "replicasAtTarget"):
+        assert dangers([], [], (line(setting, 9),), (line(setting, 8),)) == []
+
+
+def test_shards_that_grow_move_data(line: Make, dangers: Make) -> None:
+    old, new = (line("shards", n, component="postgres") for n in (4, 5))
+    assert told(dangers([], [], (old,), (new,))) == [("data", "postgres.shards")]
+
+
+def test_data_comes_before_downtime_before_shrinking(thing: Make, line: Make, dangers: Make) -> None:
+    before = [thing("PersistentVolumeClaim", "a"), thing("Deployment", spec={}), thing("Service", "gone")]
+    after = [thing("Deployment", spec={"replicas": 0})]
+    found = dangers(before, after, (line("maxReplicas", 2),), (line("maxReplicas", 1),))
+    assert [d.kind for d in found] == ["data", "downtime", "deletion", "shrink"]
