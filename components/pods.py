@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from components.objects import Manifest
 from headroom.capacity.plan.model import ImagesPlan, Resources
@@ -92,8 +91,3 @@ def secret_environment(secrets: Mapping[str, SecretKey]) -> list[Manifest]:
         {"name": name, "valueFrom": {"secretKeyRef": {"name": secret.secret, "key": secret.key}}}
         for name, secret in sorted(secrets.items())
     ]
-
-
-def peers(names: Iterable[str]) -> list[dict[str, Any]]:
-    """NetworkPolicy peers in the policy's own namespace, by `app` label."""
-    return [{"podSelector": {"matchLabels": {"app": name}}} for name in names]

@@ -222,7 +222,7 @@ class StatelessService(pulumi.ComponentResource):
             return
         spec = {
             "minAvailable": budget.value,
-            "selector": {"matchLabels": self._owner.selector(STABLE)},
+            "selector": {"matchLabels": self._owner.selector()},
             # Pods that are broken anyway must not keep a node from being drained.
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         }

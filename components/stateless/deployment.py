@@ -72,7 +72,10 @@ def _pod(
         "image": image,
         "imagePullPolicy": images.pull_policy,
         "ports": [{"name": p.name, "containerPort": p.number, "protocol": "TCP"} for p in preset.ports],
-        "envFrom": [{"configMapRef": {"name": config_map}}],
+        "envFrom": [
+            {"configMapRef": {"name": config_map}},
+            *([{"secretRef": {"name": plan.existing_secret}}] if plan.existing_secret else []),
+        ],
         **({"env": environment} if environment else {}),
         "resources": pods.resources(plan.resources),
         # The kubelet sleeps, not the image: endpoints forget the pod before it stops to listen.

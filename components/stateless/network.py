@@ -39,9 +39,8 @@ def network_policy_spec(
         namespace = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": monitoring_namespace}}}
         ingress.append({"from": [namespace], "ports": ports[:1]})
     egress = [_egress(rule, owner) for rule in preset.egress]
-    if preset.meshes:
-        own_pods = {"podSelector": {"matchLabels": owner.selector()}}
-        egress.append({"to": [own_pods], "ports": ports})
+    if preset.neighbours:
+        egress.append({"to": [{"podSelector": {}}], "ports": _ports(preset.neighbours)})
     return {
         "podSelector": {"matchLabels": owner.selector()},
         "policyTypes": ["Ingress", "Egress"],

@@ -49,8 +49,8 @@ class Preset:
     """Variables that take a field of the pod (`metadata.namespace`)."""
     writable: Mapping[str, str] = field(default_factory=lambda: TMP)
     egress: tuple[Egress, ...] = ()
-    meshes: bool = False
-    """Its pods talk to each other on every port."""
+    neighbours: tuple[int, ...] = ()
+    """Ports that it may reach on any pod of its own namespace, its own pods included."""
     api_rules: tuple[Mapping[str, Any], ...] = ()
     """What it may do with the Kubernetes API in its namespace. Without rules its pods get no token."""
     requests_counter: str | None = None
@@ -80,17 +80,20 @@ _INFERADB_PORTS = (
     Port("grpc", 8081, "kubernetes.io/h2c"),
     Port("mesh", 8082, "kubernetes.io/h2c"),
 )
+_INFERADB_NEIGHBOURS = (8080, 8081, 8082, 4500, 50051)  # itself, FoundationDB, its ledger
+_INFERADB_EGRESS = (Egress("redis", (6379,)), Egress(None, (443,)))  # replay protection, the issuers' signing keys
 
 _INFERADB_LEGACY = Preset(
     component="authorization",
     ports=_INFERADB_PORTS,
-    startup_path="/health/ready",
+    startup_path="/health/startup",
     ready_path="/health/ready",
     live_path="/health/live",
     metrics_path="/metrics",
     threads_env="INFERADB__SERVER__WORKER_THREADS",
     cache_env="INFERADB__CACHE__MAX_CAPACITY",
-    meshes=True,
+    egress=_INFERADB_EGRESS,
+    neighbours=_INFERADB_NEIGHBOURS,
 )
 
 _INFERADB_CURRENT = Preset(
@@ -102,7 +105,8 @@ _INFERADB_CURRENT = Preset(
     metrics_path=None,
     threads_env="INFERADB__ENGINE__THREADS",
     cache_env="INFERADB__ENGINE__CACHE__CAPACITY",
-    meshes=True,
+    egress=_INFERADB_EGRESS,
+    neighbours=_INFERADB_NEIGHBOURS,
     requests_counter="inferadb_api_requests_total",
 )
 
