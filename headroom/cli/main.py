@@ -10,7 +10,7 @@ import click
 import typer
 from rich.markup import escape
 
-from headroom.cli import deploy, local, plan, verify
+from headroom.cli import local, plan, verify
 from headroom.cli.console import err, out
 from headroom.errors import HeadroomError
 
@@ -26,10 +26,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(plan.plan)
-app.command()(deploy.render)
-app.command()(deploy.preview)
-app.command()(deploy.up)
-app.command()(deploy.down)
 app.command()(verify.verify)
 app.add_typer(local.app, name="local")
 
