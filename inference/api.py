@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar, cast
 
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from inference.deadline import Deadline
 from inference.edge import Activity
-from inference.errors import BadRequest, BodyTooLarge, DeadlineExceeded, RequestError
+from inference.errors import BadRequest, BodyTooLarge, DeadlineExceeded, Overloaded, RequestError
 from inference.logs import request_id
 from inference.metrics import Metrics
 from inference.schemas import BatchRequest, BatchResponse, Live, PredictRequest, PredictResponse, Problem, Ready
@@ -30,6 +31,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     504: {"model": Problem, "description": "The deadline passed"},
 }
 DEADLINE_HEADER = "x-deadline-ms"
+log = logging.getLogger(__name__)
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -139,6 +141,8 @@ def parse(schema: type[Body], body: bytes) -> Body:
 
 def problem(error: RequestError) -> Response:
     """The answer to a request that failed, as RFC 9457 says."""
+    if error.status >= 500 and not isinstance(error, Overloaded):
+        log.warning("%s: %s", error.code, error)
     details = Problem(
         title=error.title, status=error.status, detail=str(error), code=error.code, request_id=request_id.get()
     )

@@ -8,19 +8,28 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import psycopg
 from fastapi import FastAPI
 
 from inference import tracing
 from inference.api import router
 from inference.batching import Batcher
+from inference.cache.early_expiry import CacheRules
+from inference.cache.redis_store import RedisStore
+from inference.cache.stores import MemoryStore, Store
 from inference.edge import Activity, Edge
+from inference.errors import StartError
+from inference.features.cached import CachedFeatures
 from inference.features.memory import MemoryFeatures
+from inference.features.postgres import PostgresFeatures
 from inference.metrics import Metrics
 from inference.model import Model
+from inference.redis_client import connect
 from inference.sample import find_model, read_features
 from inference.schemas import Ready
 from inference.service import FeatureSource, PredictionService
 from inference.settings import Settings
+from inference.shards import FixedMap, MapFile, MapInvalid, Shards
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +85,65 @@ def make_application(settings: Settings) -> Application:
 
 
 def _features(settings: Settings, metrics: Metrics, model: Model, stack: AsyncExitStack) -> tuple[FeatureSource, Ready]:
-    path = settings.sample_features or model.path.with_name("features.csv")
-    rows = read_features(path)
-    log.warning("no DATABASE_URL: serving the features of %d sample entities from %s", len(rows), path)
-    return MemoryFeatures(rows), Ready(status="ready", model=model.version, features="sample", cache="none")
+    """The feature source that the settings ask for, its closing put on `stack`, and what readiness tells of it."""
+    source: FeatureSource
+    kind, cache = "postgresql", "memory"
+    if settings.database_url is None:
+        kind, cache = "sample", "none"
+        path = settings.sample_features or model.path.with_name("features.csv")
+        rows = read_features(path)
+        log.warning("no DATABASE_URL: serving the features of %d sample entities from %s", len(rows), path)
+        source = MemoryFeatures(rows)
+    else:
+        source = _database(settings, metrics, stack)
+    if settings.redis_url is not None:
+        cache = "redis"
+        redis = RedisStore(
+            connect(settings),
+            timeout_s=settings.redis_timeout_ms / 1000,
+            connections=settings.redis_connections,
+            on_error=metrics.cache.labels("error").inc,
+        )
+        stack.push_async_callback(redis.close)
+        store: Store = redis
+    else:
+        store = MemoryStore(settings.cache_entries)
+    if cache != "none":
+        rules = CacheRules(
+            ttl_s=settings.cache_ttl_s,
+            early_fraction=settings.cache_early_fraction,
+            load_timeout_s=settings.deadline_ms / 1000,
+            loads_limit=max(settings.queue_limit, settings.entities_limit),
+        )
+        results = {result: metrics.cache.labels(result) for result in ("hit", "refresh", "miss")}
+        cached = CachedFeatures(source, store, rules, count=lambda result: results[result].inc())
+        stack.push_async_callback(cached.close)
+        source = cached
+    return source, Ready(status="ready", model=model.version, features=kind, cache=cache)
+
+
+def _database(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> FeatureSource:
+    assert settings.database_url is not None  # noqa: S101 - the caller asked
+    try:
+        buckets = MapFile(settings.shard_map) if settings.shard_map else FixedMap()
+    except (OSError, MapInvalid) as error:
+        raise StartError(
+            f"SHARD_MAP={str(settings.shard_map)!r} cannot be used: {error}",
+            fix="mount the bucket map there, or unset SHARD_MAP where there is a single shard",
+            exit_code=2,
+        ) from None
+    try:
+        shards = Shards(
+            settings.database_url.get_secret_value(),
+            buckets=buckets,
+            connections=settings.database_connections,
+            on_retry=lambda shard, reason: metrics.retries.labels(str(shard), reason).inc(),
+        )
+    except psycopg.Error:  # its message quotes the address, which may hold the password
+        raise StartError(
+            "DATABASE_URL is not an address that PostgreSQL's client understands",
+            fix="write postgresql://user@pgbouncer:6432/features, with special characters percent-encoded",
+            exit_code=2,
+        ) from None
+    stack.push_async_exit(shards)
+    return PostgresFeatures(shards, metrics)
