@@ -6,13 +6,12 @@ import sys
 from importlib import metadata
 from typing import Annotated
 
-import click
 import typer
 from rich.markup import escape
 
 from headroom.cli import local, plan, verify
 from headroom.cli.console import err, out
-from headroom.errors import HeadroomError
+from headroom.errors import HeadroomError, InputError
 
 INTERRUPTED = 130
 
@@ -58,10 +57,13 @@ def main(args: list[str] | None = None) -> None:
         if error.fix:
             err.print(f"  [green]fix:[/green] {escape(error.fix)}")
         sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except typer.TyperException as error:
+        words = error.format_message()
+        context = getattr(error, "ctx", None)
+        err.print(f"[red]error:[/red] {escape(words)}")
+        err.print(f"  [green]fix:[/green] {escape(context.command_path if context else 'headroom')} --help")
+        sys.exit(InputError.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
         err.print("stopped. Nothing is left half-way: run the same command again to go on.")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # `headroom plan | head`
