@@ -60,8 +60,9 @@ def main(args: list[str] | None = None) -> None:
     except typer.TyperException as error:
         words = error.format_message()
         context = getattr(error, "ctx", None)
-        err.print(f"[red]error:[/red] {escape(words)}")
-        err.print(f"  [green]fix:[/green] {escape(context.command_path if context else 'headroom')} --help")
+        if words:  # without words, the help that a bare group prints has just been shown
+            err.print(f"[red]error:[/red] {escape(words)}")
+            err.print(f"  [green]fix:[/green] {escape(context.command_path if context else 'headroom')} --help")
         sys.exit(InputError.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         err.print("stopped. Nothing is left half-way: run the same command again to go on.")
