@@ -87,6 +87,6 @@ def _builder(progress: Progress) -> str:
     if found:
         return found
     raise EnvironmentFailure(
-        "nothing here can build images: no Docker or Podman answers, and without them it takes root on Debian or Ubuntu",
+        "nothing here can build images: no Docker or Podman answers, without them it takes root on Debian or Ubuntu",
         fix="start Docker or Podman, or run this as root on Debian or Ubuntu",
     )

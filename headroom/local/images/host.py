@@ -23,7 +23,7 @@ CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundl
 MOUNTED = "/mnt"
 CERTIFICATES = f"{MOUNTED}/ca.pem"
 ACQUIRE = re.compile(r'^(Acquire::(?:https?::|Retries|Check-Date|Check-Valid-Until|ForceIPv[46])\S*) "(.*)";$')
-PIP_SETTING = re.compile(r"^(?:global|user|site|install|download|:env:)\.([a-z-]+)='(.*)'$")
+PIP_SETTING = re.compile(r"^(?:global|user|site|install|download|:env:)\.([a-z-]+)='(.*)'$", re.MULTILINE)
 PIP_KEPT = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries", "default-timeout")
 
 
