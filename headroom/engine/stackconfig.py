@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,16 +39,16 @@ def load(file: Path, project: str, secrets: Mapping[str, Any] | None = None) -> 
     """Read the `config:` of a stack file.
 
     A key without a colon gets the project's prefix. A `secure:` value takes the value given for it in `secrets` (full
-    key, and the path inside a structured value after dots: `headroom:postgres.password`), else a placeholder; either
-    way its key is secret. Keys of `secrets` that the file does not have are added, as secrets.
+    key, and the path inside a structured value after dots: `headroom:secrets.redisApp`, or nested the same way), else
+    a placeholder; either way its key is secret. What `secrets` has and the file has not is added, as a secret.
 
     Raises InputError when the file cannot be read or is no stack file.
     """
     config = _mapping(file).get("config") or {}
     if not isinstance(config, dict):
         raise InputError(f"{file}: `config` must be a mapping of keys to values, not {type(config).__name__}")
-    given = {_full(k, project): v for k, v in (secrets or {}).items()}
-    values: dict[str, str] = {}
+    given = {path: v for k, value in (secrets or {}).items() for path, v in _leaves(_full(k, project), value)}
+    values: dict[str, Any] = {}
     secret: set[str] = set()
     missing: list[str] = []
     used: set[str] = set()
@@ -61,12 +61,31 @@ def load(file: Path, project: str, secrets: Mapping[str, Any] | None = None) -> 
             used.update(found)
             missing += [path for path in found if path not in given]
         if plain is not None:
-            values[full] = _text(plain)
-    for key, value in given.items():
-        if key not in used:
-            values[key] = _text(value)
-            secret.add(key)
-    return StackConfig(values, frozenset(secret), tuple(sorted(missing)))
+            values[full] = plain
+    for path, value in given.items():
+        if path not in used:
+            secret.add(_put(values, path, value))
+    return StackConfig({k: _text(v) for k, v in values.items()}, frozenset(secret), tuple(sorted(missing)))
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The values inside `value` with the path of each, `key.inner.deeper`."""
+    if isinstance(value, Mapping):
+        for k, v in value.items():
+            yield from _leaves(f"{path}.{k}", v)
+    else:
+        yield path, value
+
+
+def _put(values: dict[str, Any], path: str, value: Any) -> str:
+    """Set the value at a path, making the objects on the way; returns the config key that it is in."""
+    key, *inner = path.split(".")
+    place: dict[str, Any] = values
+    for following in inner:
+        place[key] = dict(place.get(key) or {})
+        place, key = place[key], following
+    place[key] = value
+    return path.partition(".")[0]
 
 
 def _full(key: str, project: str) -> str:

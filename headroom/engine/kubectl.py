@@ -1,0 +1,216 @@
+"""The engine that needs no Pulumi CLI: render, then server-side apply wave by wave, then prune.
+
+For local clusters, or a cluster that the user names: it keeps no state but the stack record, and knows no rollback.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from headroom.engine import live, needs, record, rollout
+from headroom.engine.model import Change, Changes, Deployment, Result
+from headroom.engine.preview import Planned, existing, plan
+from headroom.engine.record import Entry, Record
+from headroom.engine.render import render
+from headroom.engine.rendered import ObjectId, Rendered, RenderedObject
+from headroom.errors import EnvironmentFailure, InputError
+from headroom.kubectl import Kubectl
+from headroom.progress import Progress, step
+
+_WORKLOADS = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob"}
+TIMEOUT = 600.0
+"""Seconds that one wave may take to get ready, or to go."""
+
+
+class KubectlEngine:
+    """See the module. `timeout` is in seconds, for each wave."""
+
+    name = "kubectl"
+
+    def __init__(self, timeout: float = TIMEOUT) -> None:
+        self.timeout = timeout
+
+    def preview(self, deployment: Deployment, progress: Progress) -> Changes:
+        """What `up` would do, from a dry run on the server. Works before the namespace exists."""
+        _, planned, _ = self._plan(deployment, progress)
+        return planned.changes
+
+    def up(self, deployment: Deployment, progress: Progress) -> Result:
+        """Apply what differs, wave by wave, each wave ready before the next; then prune.
+
+        Raises InputError when a change is refused (nothing was applied), EnvironmentFailure with a diagnosis when a
+        wave does not get ready. Stopped at any point, also by Ctrl-C, the same call goes on from there.
+        """
+        start = time.monotonic()
+        kubectl = deployment.target.kubectl
+        rendered, planned, before = self._plan(deployment, progress)
+        _refuse(planned.changes)
+        if rendered.placeholders:
+            raise EnvironmentFailure(
+                f"the values of these secrets are not known here: {', '.join(rendered.placeholders)}",
+                fix="install the Pulumi CLI, which can decrypt them, or give their values",
+            )
+        after = record.of(rendered, _namespace(rendered))
+        warnings = planned.changes.warnings
+        if not planned.changes.empty:
+            warnings += self._namespace_first(kubectl, rendered, progress)
+            during = replace(after, state="applying").joined(before.entries if before else ())
+            if during != before:
+                record.write(kubectl, during)
+        waves = list(rendered.waves())
+        for n, (_, objects) in enumerate(waves, 1):
+            title = f"wave {n} of {len(waves)}: {_summary(objects)}"
+            with step(progress, title, done=f"{title}: ready"):
+                warnings += self._wave(kubectl, objects, planned, progress)
+        if planned.deletions:
+            with step(progress, f"removing {len(planned.deletions)} objects that the stack has no more"):
+                self._delete(kubectl, planned.deletions, progress)
+        kept = _kept(before, rendered)
+        if after.joined(kept) != before:
+            record.write(kubectl, after.joined(kept))
+        changes = replace(planned.changes, warnings=tuple(dict.fromkeys(warnings)))
+        shown = {k: v for k, v in rendered.exports.items() if k not in rendered.secret_exports}
+        return Result(changes, time.monotonic() - start, tuple(str(e.id) for e in kept), shown)
+
+    def down(self, deployment: Deployment, progress: Progress, *, delete_data: str | None = None) -> Result:
+        """Delete the stack, last wave first. Namespaces and claims stay, unless `delete_data` names the namespace."""
+        start = time.monotonic()
+        kubectl = deployment.target.kubectl
+        entries, found, namespace = self._belongings(deployment)
+        if delete_data is not None and delete_data != namespace:
+            raise InputError(
+                f"--delete-data {delete_data}: the data of stack {deployment.stack} is in namespace {namespace}",
+                fix=f"--delete-data {namespace}, if you mean to delete it all",
+            )
+        there = existing(kubectl, [e.id for e in entries])
+        mine = [e for e in entries if e.id in there and live.ours(there[e.id])]
+        protected = [str(e.id) for e in mine if e.protect and not e.retain]
+        if protected:
+            raise InputError(f"protected from deletion: {', '.join(protected)}", fix="take `protect` off them first")
+        going, kept = [e for e in mine if not e.retain], [e for e in mine if e.retain]
+        if delete_data is not None:
+            going, kept = going + kept, []
+        waves = sorted({e.wave for e in going}, reverse=True)
+        for n, wave in enumerate(waves, 1):
+            ids = sorted((e.id for e in going if e.wave == wave), key=lambda i: (i.kind == "Namespace", i))
+            title = f"wave {n} of {len(waves)}: deleting {len(ids)} objects"
+            with step(progress, title, done=f"wave {n} of {len(waves)}: {len(ids)} objects deleted"):
+                self._delete(kubectl, ids, progress)
+        for r in found:
+            record.remove(kubectl, r)
+        gone = tuple(Change("delete", e.id.kind, e.id.namespace, e.id.name) for e in going)
+        return Result(Changes(gone), time.monotonic() - start, tuple(str(e.id) for e in kept))
+
+    def _plan(self, deployment: Deployment, progress: Progress) -> tuple[Rendered, Planned, Record | None]:
+        kubectl = deployment.target.kubectl
+        with step(progress, f"comparing stack {deployment.stack} with {deployment.target.title}"):
+            rendered = _render(deployment)
+            needs.check(kubectl, rendered)
+            before = _check_owner(kubectl, rendered)
+            planned = plan(kubectl, rendered, before)
+        return rendered, planned, before
+
+    def _namespace_first(self, kubectl: Kubectl, rendered: Rendered, progress: Progress) -> tuple[str, ...]:
+        """The record lives in the stack's namespace, and is written before the first wave."""
+        own = [o for o in rendered.objects if o.id.kind == "Namespace" and o.id.name == _namespace(rendered)]
+        for o in own:
+            seen = live.read(kubectl, [o.id]).get(o.id)
+            if seen and seen["metadata"].get("deletionTimestamp"):
+                with step(progress, f"waiting for the former {o.id} to go"):
+                    rollout.until_gone(kubectl, [o.id], self.timeout, progress)
+        return _applied(kubectl, own)
+
+    def _wave(
+        self, kubectl: Kubectl, objects: Sequence[RenderedObject], planned: Planned, progress: Progress
+    ) -> tuple[str, ...]:
+        replaced = [o.id for o in objects if planned.actions[o.id] == "replace"]
+        if replaced:
+            progress.detail(f"replacing {', '.join(str(i) for i in replaced)}")
+            self._delete(kubectl, replaced, progress)
+        changed = [o for o in objects if planned.actions[o.id] != "unchanged"]
+        warnings = _applied(kubectl, changed)
+        rollout.until_ready(kubectl, [o.id for o in objects], self.timeout, progress)
+        return warnings
+
+    def _delete(self, kubectl: Kubectl, ids: Sequence[ObjectId], progress: Progress) -> None:
+        workloads = [i for i in ids if i.kind in _WORKLOADS]
+        live.delete(kubectl, workloads, foreground=True)
+        rollout.until_gone(kubectl, workloads, self.timeout, progress)
+        others = [i for i in ids if i.kind not in _WORKLOADS]
+        live.delete(kubectl, others)
+        rollout.until_gone(kubectl, others, self.timeout, progress)
+
+    def _belongings(self, deployment: Deployment) -> tuple[tuple[Entry, ...], tuple[Record, ...], str]:
+        """What is to be deleted: what the record says, and what the program says beside it (after a `down` there is no
+        record, but there may be data). A program that cannot be rendered any more does not hinder it."""
+        found = record.find(deployment.target.kubectl, deployment.stack)
+        try:
+            rendered = _render(deployment)
+        except InputError:
+            if not found:
+                raise
+            return tuple(e for r in found for e in r.entries), found, found[0].namespace
+        namespace = found[0].namespace if found else _namespace(rendered)
+        own = record.of(rendered, namespace)
+        for r in found:
+            own = r.joined(own.entries) if r.namespace == _namespace(rendered) else r
+        return own.entries, found, namespace
+
+
+def _render(deployment: Deployment) -> Rendered:
+    return render(
+        deployment.project, deployment.stack, config_file=deployment.config_file, secrets=deployment.secrets or None
+    )
+
+
+def _namespace(rendered: Rendered) -> str:
+    return rendered.namespace or "default"
+
+
+def _check_owner(kubectl: Kubectl, rendered: Rendered) -> Record | None:
+    """The stack's record. Raises InputError when the stack lives in another namespace, or another stack in this one."""
+    namespace = _namespace(rendered)
+    elsewhere = [r.namespace for r in record.find(kubectl, rendered.stack) if r.namespace != namespace]
+    if elsewhere:
+        raise InputError(
+            f"stack {rendered.stack} lives in namespace {elsewhere[0]}; its data would stay behind there",
+            fix=f"keep `namespace: {elsewhere[0]}`; or move its data and `headroom down` it first",
+        )
+    here = record.at(kubectl, namespace)
+    if here and here.stack != rendered.stack:
+        raise InputError(
+            f"namespace {namespace} belongs to stack {here.stack}",
+            fix=f"give stack {rendered.stack} a namespace of its own, or `headroom down --stack {here.stack}` first",
+        )
+    return here
+
+
+def _refuse(changes: Changes) -> None:
+    refused = changes.of("refused")
+    if refused:
+        lines = [f"{c.kind} {c.namespace + '/' if c.namespace else ''}{c.name}: {c.reason}" for c in refused]
+        raise InputError(
+            "the API server refuses these; nothing was applied:\n  - " + "\n  - ".join(lines[:10]),
+            fix="set them back, or delete the object yourself if it may go, and run it again",
+        )
+
+
+def _applied(kubectl: Kubectl, objects: Sequence[RenderedObject]) -> tuple[str, ...]:
+    try:
+        return live.apply(kubectl, [o.manifest for o in objects]).warnings
+    except live.Rejected as error:
+        raise EnvironmentFailure(str(error), fix=rollout.AGAIN) from error
+
+
+def _kept(before: Record | None, rendered: Rendered) -> list[Entry]:
+    """What holds data and is in the program no more: it stays, and stays known."""
+    wanted = {o.id for o in rendered.objects}
+    return [e for e in (before.entries if before else ()) if e.retain and e.id not in wanted]
+
+
+def _summary(objects: Sequence[RenderedObject]) -> str:
+    kinds = [o.id.kind for o in objects]
+    counts = [f"{kinds.count(k)} {k}" for k in sorted(set(kinds), key=lambda k: (-kinds.count(k), k))]
+    return ", ".join(counts[:3]) + (", …" if len(counts) > 3 else "")

@@ -1,0 +1,99 @@
+"""Waiting, with news and an end: until objects are ready, or until they are gone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from headroom.engine import diagnose, live, readiness
+from headroom.engine.rendered import Manifest, ObjectId
+from headroom.errors import EnvironmentFailure
+from headroom.kubectl import Kubectl
+from headroom.progress import Progress
+
+_POLL = 1.0  # seconds
+AGAIN = "correct what is said above, then run the same command again: it goes on from here"
+
+
+def until_ready(kubectl: Kubectl, ids: Iterable[ObjectId], timeout: float, progress: Progress) -> None:
+    """Wait until all objects are ready. `timeout` is in seconds; an object's `pulumi.com/timeoutSeconds` may extend it.
+
+    Raises EnvironmentFailure with a diagnosis when one fails or time is up.
+    """
+    left = {i for i in ids if readiness.awaited(i.kind)}
+    late = _late_binding(kubectl) if any(i.kind == "PersistentVolumeClaim" for i in left) else frozenset()
+    total, start = len(left), time.monotonic()
+    while left:
+        seen = live.read(kubectl, left)
+        states = {
+            i: readiness.of(seen[i], late) if i in seen else readiness.State("failed", "it is gone") for i in left
+        }
+        failed = [i for i, s in states.items() if s.verdict == "failed"]
+        if failed:
+            raise _failure(kubectl, sorted(failed), states, seen, "failed")
+        left = {i for i, s in states.items() if s.verdict == "waiting"}
+        if not left:
+            return
+        if time.monotonic() - start > max(timeout, *(_own_timeout(seen[i]) for i in left)):
+            raise _failure(kubectl, sorted(left), states, seen, f"did not get ready within {timeout:.0f} s")
+        first = min(left)
+        more = f", and {len(left) - 1} more" if len(left) > 1 else ""
+        progress.detail(f"{total - len(left)} of {total} ready; {first}: {states[first].text}{more}")
+        time.sleep(_POLL)
+
+
+def until_gone(kubectl: Kubectl, ids: Sequence[ObjectId], timeout: float, progress: Progress) -> None:
+    """Wait until none of the objects exists. Raises EnvironmentFailure naming what holds the first one back."""
+    start = time.monotonic()
+    left = live.read(kubectl, ids)
+    while left:
+        first = min(left)
+        progress.detail(f"{len(ids) - len(left)} of {len(ids)} gone; {first} is going")
+        if time.monotonic() - start > timeout:
+            held = _held_by(left[first])
+            raise EnvironmentFailure(f"{first} is still there after {timeout:.0f} s{held}", fix=AGAIN)
+        time.sleep(_POLL / 2)
+        left = live.read(kubectl, left)
+
+
+def _failure(
+    kubectl: Kubectl,
+    ids: Sequence[ObjectId],
+    states: dict[ObjectId, readiness.State],
+    seen: dict[ObjectId, Manifest],
+    what: str,
+) -> EnvironmentFailure:
+    lines: list[str] = []
+    for identity in ids[:3]:
+        lines.append(f"{identity} {what}: {states[identity].text}")
+        lines += [f"  {line}" for line in (diagnose.why(kubectl, seen[identity]) if identity in seen else [])]
+    if len(ids) > 3:
+        lines.append(f"and {len(ids) - 3} more: {', '.join(str(i) for i in ids[3:8])}")
+    return EnvironmentFailure("\n".join(lines), fix=AGAIN)
+
+
+def _own_timeout(manifest: Manifest) -> float:
+    text = (manifest["metadata"].get("annotations") or {}).get(readiness.TIMEOUT, "0")
+    return float(text) if text.isdigit() else 0.0
+
+
+def _held_by(manifest: Manifest) -> str:
+    finalizers = manifest["metadata"].get("finalizers") or (manifest.get("spec") or {}).get("finalizers") or []
+    conditions = [
+        c["message"]
+        for c in (manifest.get("status") or {}).get("conditions") or []
+        if c.get("status") == "True" and c.get("message")
+    ]
+    words = [f"held by {', '.join(finalizers)}"] * bool(finalizers) + conditions
+    return f": {'; '.join(words)}" if words else ""
+
+
+def _late_binding(kubectl: Kubectl) -> frozenset[str]:
+    found: set[str] = set()
+    for item in kubectl.get("storageclasses")["items"]:
+        if item.get("volumeBindingMode") == "WaitForFirstConsumer":
+            found.add(item["metadata"]["name"])
+            annotations = item["metadata"].get("annotations") or {}
+            if annotations.get("storageclass.kubernetes.io/is-default-class") == "true":
+                found.add("")
+    return frozenset(found)
