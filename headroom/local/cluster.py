@@ -47,8 +47,8 @@ def up(
 ) -> Cluster:
     """Start the cluster, or find it running, or repair what of it has died.
 
-    `nodes="auto"` takes what the cluster has already, else real nodes where the machine allows them. `fake_nodes` is how
-    many fake ones there are: three by default without a real node, none beside one. Beside a real node they are tainted.
+    `nodes="auto"` takes what the cluster has already, else real nodes where the machine allows them. `fake_nodes` is
+    how many fake ones there are: three by default without a real node, none beside one, where they are tainted.
 
     Raises InputError for a name that cannot be, EnvironmentFailure for all that the machine refuses; what had been
     started by then is stopped, also on Ctrl-C.
@@ -107,7 +107,7 @@ def locked_up(name: str, state: Path, nodes: Nodes, fake_nodes: int | None, prog
 
 
 def known(state: Path, progress: Progress) -> Record | None:
-    """The record of the cluster that is there already. One that this version cannot carry on is taken down, and said."""
+    """The record of the cluster that is there. One that this version cannot carry on is taken down."""
     try:
         found = record.load(state)
     except EnvironmentFailure:
@@ -192,7 +192,15 @@ def run(name: str, state: Path, now: Record, programs: Mapping[str, Path], progr
     with step(progress, f"waiting for {what}", f"{what} ready"):
         expected = {realnode.NODE} if now.nodes == "real" else set()
         expected |= {fakenodes.name(number) for number in range(now.fake_nodes)}
-        wait(state, wanted, what, lambda: expected <= ready_nodes(api), progress)
+        # A node's own word may be old; the kubelet's is of now.
+        asked = f"/api/v1/nodes/{realnode.NODE}/proxy/healthz"
+        wait(
+            state,
+            wanted,
+            what,
+            lambda: expected <= ready_nodes(api) and (now.nodes == "fake" or api.ok(asked)),
+            progress,
+        )
         remove_surplus(state, now, programs, api)
 
 
@@ -231,7 +239,7 @@ def remove_surplus(state: Path, now: Record, programs: Mapping[str, Path], api: 
 
 
 def wait(state: Path, wanted: list[Part], what: str, ready: Callable[[], bool], progress: Progress) -> None:
-    """Wait until `ready`. Raises EnvironmentFailure as soon as a process that it takes has died, or after two minutes."""
+    """Wait until `ready`. Raises EnvironmentFailure when a process that it takes has died, or after two minutes."""
     began = time.monotonic()
     while not ready():
         seconds = time.monotonic() - began

@@ -29,11 +29,12 @@ def import_image(cluster: Cluster, archive: Path, ref: str) -> None:
     """
     require_real(cluster)
     with archive.open("rb") as content:
-        if content.read(2) == GZIP:
-            with subprocess.Popen(["gzip", "-dc", str(archive)], stdout=subprocess.PIPE) as plain:
-                listed = ctr(cluster.state, "images", "import", "-", stdin=plain.stdout)
-        else:
-            content.seek(0)
+        packed = content.read(2) == GZIP
+    if packed:
+        with subprocess.Popen(["gzip", "-dc", str(archive)], stdout=subprocess.PIPE) as plain:
+            listed = ctr(cluster.state, "images", "import", "-", stdin=plain.stdout)
+    else:
+        with archive.open("rb") as content:
             listed = ctr(cluster.state, "images", "import", "-", stdin=content)
     names = [line.split()[1] for line in listed.splitlines() if line.startswith("unpacking ")]
     names = names or [name for name in images(cluster) if name == ref]
@@ -82,7 +83,7 @@ def inside(state: Path, argv: Sequence[str], *, stdin: IO[bytes] | None = None) 
 
 
 def archive_of(target: Path, ref: str, files: Mapping[str, Path], entrypoint: Sequence[str]) -> Path:
-    """Write a docker archive of an image with nothing in it but `files` (path in the image: file), run as user 65534."""
+    """Write a docker archive of an image with nothing in it but `files` (path in it: file), run as user 65534."""
     layer = tar({path: file.read_bytes() for path, file in files.items()})
     settings = {
         "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),

@@ -1,7 +1,7 @@
 """etcd, the API server, the controllers and the scheduler: which processes, with which arguments.
 
-`kwokctl` could start these as well; they are started here so that each is recorded before it runs, lives in the cluster's
-namespaces, and is repaired alone when it dies.
+`kwokctl` could start these as well; they are started here so that each is recorded before it runs, lives in the
+cluster's namespaces, and is repaired alone when it dies.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def objects(record: Record) -> list[dict[str, object]]:
 
 
 def aggregated_api(name: str, service: str, port: int) -> list[dict[str, object]]:
-    """An API served by a process beside the API server: the Service is a name for localhost, as seen by the API server."""
+    """An API served by a process beside the API server, where the Service's name leads: localhost."""
     version, _, group = name.partition(".")
     return [
         {

@@ -1,4 +1,4 @@
-"""Nodes without machines: kwok answers for them, so that pods are scheduled, become Ready, complete and use CPU on paper.
+"""Nodes without machines: kwok answers for them, so that pods are scheduled, become Ready, complete, use CPU on paper.
 
 No software runs in such pods, and everything printed about them says so.
 """

@@ -43,9 +43,8 @@ class Go:
             ) as running,
         ):
             tail: list[str] = []
-            assert running.stderr is not None
             try:
-                for line in running.stderr:
+                for line in running.stderr or ():
                     tail = [*tail[-20:], line]
                     if tell:
                         tell(f"compiling {line.strip()}" if arguments[0] == "build" else line.strip())
@@ -100,7 +99,7 @@ def fetch(progress: Progress) -> Path:
         found = next(Path(beside).glob("**/bin/go"), None)
         if done.returncode or found is None:
             raise EnvironmentFailure(
-                f"building the cluster needs Go {wanted} or later, and it could not be fetched: {last_line(done.stderr)}",
+                f"the cluster's programs need Go {wanted} to build, and it cannot be fetched: {last_line(done.stderr)}",
                 fix="install Go from https://go.dev/dl and have it on PATH",
             )
         found.parent.parent.rename(target)

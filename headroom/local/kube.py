@@ -56,7 +56,7 @@ class Api:
 
 
 def kubectl(state: Path, program: Path, *arguments: str, stdin: str | None = None, seconds: float = 60) -> str:
-    """Run the cluster's kubectl as its administrator and give what it printed. Raises EnvironmentFailure with its words."""
+    """What the cluster's kubectl prints, run as administrator. Raises EnvironmentFailure with its words."""
     command = [str(program), "--kubeconfig", str(state / "kubeconfig"), *arguments]
     try:
         done = subprocess.run(

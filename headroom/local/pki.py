@@ -1,4 +1,4 @@
-"""The cluster's certificates, made once by the `pki` tool. Keys lie in the state folder, which only its user can read."""
+"""The cluster's certificates, made once by the `pki` tool. Keys lie in the state folder, for its user only."""
 
 from __future__ import annotations
 

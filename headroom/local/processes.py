@@ -89,10 +89,11 @@ def start(
     if done.returncode or not record.exists():
         raise EnvironmentFailure(
             f"could not start {part}: {last_line(done.stderr)}",
-            fix="see whether this machine lets root make namespaces (a container needs to be privileged), or use fake nodes as an ordinary user",
+            fix="a container must be privileged to make namespaces; as an ordinary user the cluster runs on loopback",
         )
     started = recorded(state, part)
-    assert started is not None
+    if started is None:
+        raise EnvironmentFailure(f"{part} left no record in {record}", fix="see whether the disk is full")
     return started
 
 

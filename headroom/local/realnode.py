@@ -71,7 +71,7 @@ def may_lower_oom_score() -> bool:
 
 
 def network_settings(record: Record) -> dict[str, object]:
-    """A wire of its own to each pod, routed: unlike on a bridge, all traffic passes the rules of kube-proxy on both ways."""
+    """A wire of its own to each pod, routed: unlike on a bridge, all traffic passes kube-proxy's rules both ways."""
     return {
         "cniVersion": "0.4.0",
         "name": "headroom",

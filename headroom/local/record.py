@@ -9,7 +9,6 @@ import ipaddress
 import os
 import time
 from collections.abc import Iterator
-from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Literal
@@ -26,9 +25,9 @@ Room = Literal["namespace", "loopback"]
 
 
 class Record(BaseModel):
-    """A cluster's choices: all else (interface, cgroup, addresses, arguments) follows from these and the state folder."""
+    """A cluster's choices: all else (interface, cgroup, addresses, arguments) follows from them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     layout: int = LAYOUT
     id: str
@@ -118,7 +117,7 @@ def all_networks() -> set[int]:
 
 
 def free_network(routed: list[IPv4Network]) -> int:
-    """A 10.x.0.0/16 that no route of this machine and no other cluster overlaps; raises EnvironmentFailure without one."""
+    """A 10.x.0.0/16 that no route of this machine and no other cluster overlaps. Raises EnvironmentFailure."""
     taken = all_networks()
     for octet in range(200, 250):
         block = IPv4Network(f"10.{octet}.0.0/16")

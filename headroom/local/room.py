@@ -58,7 +58,7 @@ def find_ip() -> str | None:
 
 
 def ip(*arguments: str, inside: Process | None = None) -> str:
-    """Run `ip`, in the network namespace of a process if one is given. Raises EnvironmentFailure with ip's own words."""
+    """Run `ip`, in a process's network namespace if one is given. Raises EnvironmentFailure with its own words."""
     enter = ["nsenter", f"--net=/proc/{inside.pid}/ns/net"] if inside else []
     done = subprocess.run([*enter, find_ip() or "ip", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -88,7 +88,7 @@ def free_ports() -> dict[str, int]:
 def enter(state: Path, record: Record, pause: Path) -> Process | None:
     """Make the room, or find it: its process 1, or None on loopback.
 
-    A room whose process 1 is gone is made again, on the same addresses. Raises EnvironmentFailure when the system refuses.
+    A room whose process 1 is gone is made again, on the same addresses. Raises EnvironmentFailure when refused.
     """
     if record.room == "loopback":
         return None

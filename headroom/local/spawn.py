@@ -1,11 +1,11 @@
 """Start one lasting process, record it, and end. Run as a program of its own: `python -I spawn.py`, its order on stdin.
 
 A separate small program, because a process that forks and changes namespaces must have one thread and few open files,
-and because nothing that happens to whoever asked (Ctrl-C, kill -9) may come between the start of a process and its record.
+and because nothing that happens to whoever asked (Ctrl-C, kill -9) may come between a process and its record.
 
 The order is JSON: `argv`, `env`, `log`, `record` (a path), and one of
   `join`: the pid of a namespaces' process 1, to start inside of its network, mount and process namespaces;
-  `make`: `{"hide": {"/var/lib": folder, ...}, "files": {"/proc/sys/...": folder/file, ...}, "settings": {path: value}}`,
+  `make`: `{"hide": {"/var/lib": folder, ...}, "files": {"/proc/sys/...": file, ...}, "settings": {path: value}}`,
           to start as process 1 of new namespaces with those folders and files laid over the machine's own;
   neither, to start as an ordinary process.
 The record is JSON: `{"pid": ..., "started": ...}`, as seen from the machine.
@@ -42,7 +42,7 @@ def started(processes: int, pid: int) -> str:
 
 
 def furnish(room: dict[str, dict[str, str]]) -> None:
-    """Lay the machine's files out anew, seen in these namespaces only; the kernel takes all of it back with process 1."""
+    """Lay the machine's files out anew, seen in these namespaces only; the kernel takes it all back with process 1."""
     mount("none", "/", "", PRIVATE | RECURSIVE)
     mount("none", "/", "", SHARED | RECURSIVE)  # volumes of pods are shared between the kubelet and its containers
     mount("proc", "/proc", "proc", 0)
@@ -89,7 +89,7 @@ def main() -> None:
         if order.get("make"):
             furnish(order["make"])
         os.chdir("/")
-        os.execve(order["argv"][0], order["argv"], order["env"])
+        os.execve(order["argv"][0], order["argv"], order["env"])  # noqa: S606 arguments are a list
     except OSError as problem:
         os.write(2, f"{order['argv'][0]}: {problem}\n".encode())
     os._exit(127)

@@ -12,7 +12,7 @@ from headroom import local
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[local.Cluster]:
-    """The cluster that HEADROOM_TEST_CLUSTER names, left as it is, if it runs and its nodes are fake; else one of our own."""
+    """The cluster that HEADROOM_TEST_CLUSTER names, left as it is, if its nodes are fake; else one of our own."""
     given = local.find(os.environ.get("HEADROOM_TEST_CLUSTER") or "no-cluster-has-this-name")
     if given is not None and given.nodes == "fake":
         yield given

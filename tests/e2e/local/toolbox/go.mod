@@ -1,0 +1,3 @@
+module headroom.dev/tests/toolbox
+
+go 1.25.0
