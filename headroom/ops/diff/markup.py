@@ -17,19 +17,24 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def visible(text: str) -> str:
-    """One line: white space collapsed, characters that hide or reorder others (control, bidirectional) written out."""
-    return "".join(_shown(c) for c in " ".join(text.split()))
+    """One line in which characters that hide or reorder others (control, bidirectional) are written out."""
+    return text if text.isprintable() else "".join(_shown(c) for c in text)
+
+
+def one_line(text: str) -> str:
+    """Text with white space collapsed, on one visible line."""
+    return visible(" ".join(text.split()))
 
 
 def prose(text: str) -> str:
     """Text as itself in a sentence or a table cell."""
-    escaped = "".join(_ENTITIES.get(c, c) for c in visible(text))
+    escaped = "".join(_ENTITIES.get(c, c) for c in one_line(text))
     return _LINKS.sub(_BREAK, _PUNCTUATION.sub(r"\\\1", escaped))
 
 
 def code(text: str) -> str:
     """Text as code, inside or outside a table. In code GitHub neither mentions nor links."""
-    line = visible(text)
+    line = one_line(text)
     if _PLAIN_CODE.fullmatch(line):
         return f"`{line}`"
     # A code span cannot hold these in every place, entities inside an element can.
@@ -40,7 +45,7 @@ def code(text: str) -> str:
 
 def block(text: str, language: str = "") -> str:
     """Lines as a fenced block that nothing in them can close."""
-    lines = "\n".join("".join(_shown(c) for c in line) for line in text.split("\n"))
+    lines = "\n".join(visible(line) for line in text.split("\n"))
     longest = max((len(run) for run in _BACKTICKS.findall(lines)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{lines}\n{fence}"

@@ -9,12 +9,13 @@ from typing import Any
 
 from headroom.engine.write import to_yaml
 from headroom.ops.diff import words
-from headroom.ops.diff.markup import block, code, cut, prose
+from headroom.ops.diff.markup import block, code, cut, prose, visible
 from headroom.ops.diff.model import ObjectChange, Rendered, Report, StackDiff
 
 LIMIT = 60_000
 """Characters. GitHub refuses a comment above 65,536, and other things may be added around ours."""
 _ROW = 600
+_LEAST_DIFF = 1000
 _STACKS = 40
 # Of what one stack may fill; the full diff gets what the others leave.
 _SHARE = {"problems": 0.10, "settings": 0.25, "dangers": 0.20, "warnings": 0.05, "objects": 0.15, "formulas": 0.15}
@@ -37,7 +38,7 @@ def markdown(report: Report, limit: int = LIMIT) -> str:
         ]
     if len(report.stacks) > len(stacks):
         foot.insert(0, f"{len(report.stacks) - len(stacks)} more stacks are left out.\n")
-    room = limit - sum(len(x) + 1 for x in [*head, *foot])
+    room = limit - _size([*head, *foot])
     bodies = []
     for i, diff in enumerate(stacks):
         body = _stack(diff, report, room // (len(stacks) - i))
@@ -61,17 +62,26 @@ def _stack(diff: StackDiff, report: Report, room: int) -> str:
         rest = f" (and {len(diff.dangers) - 1:,} more below)" if len(diff.dangers) > 1 else ""
         out += ["> [!CAUTION]", f"> {code(cut(first.subject, 120))} {prose(cut(first.words, 400))}{rest}", ""]
     share = {name: int(room * part) for name, part in _SHARE.items()}
-    out += _bounded(_problems(diff), share["problems"], "problem")
-    out += _bounded(_settings(diff), share["settings"], "setting", header=_TABLE)
-    out += _bounded(_dangers(diff), share["dangers"], "danger", header=["**Dangers**", ""])
-    out += _bounded(_warnings(diff), share["warnings"], "warning", header=["**New warnings of the plan**", ""])
-    out += _bounded(_objects(diff), share["objects"], "line", header=["**Objects**", ""])
-    out += _folded("Formulas", _bounded(_formulas(diff), share["formulas"], "formula"))
-    left = room - sum(len(x) + 1 for x in out) - 400
-    if left > 500:
-        out += _full_diff(diff, report, left)
-    text = "\n".join(out)
-    return text if len(text) < room else _cut_lines(text, room)
+    parts = [
+        _bounded(_problems(diff), share["problems"], "problem"),
+        _bounded(_settings(diff), share["settings"], "setting", header=_TABLE),
+        _bounded(_dangers(diff), share["dangers"], "danger", header=["**Dangers**", ""]),
+        _bounded(_warnings(diff), share["warnings"], "warning", header=["**New warnings of the plan**", ""]),
+        _bounded(_objects(diff), share["objects"], "line", header=["**Objects**", ""]),
+        _folded("Formulas", _bounded(_formulas(diff), share["formulas"], "formula")),
+    ]
+    used = _size(out)
+    for part in parts:
+        if used + _size(part) < room:  # else a stack among so many that it has next to no room
+            out += part
+            used += _size(part)
+    if room - used > _LEAST_DIFF:
+        out += _full_diff(diff, report, room - used - 400)
+    return "\n".join(out)
+
+
+def _size(lines: Sequence[str]) -> int:
+    return sum(len(x) + 1 for x in lines)
 
 
 _TABLE = ["| setting | before → after | bound by | p99 | $/month |", "|---|---|---|---|---|"]
@@ -138,7 +148,7 @@ def _bounded(rows: Sequence[str], room: int, noun: str, header: Sequence[str] = 
     if not rows:
         return []
     kept: list[str] = []
-    used = sum(len(h) + 1 for h in header) + 80
+    used = _size(header) + 80
     for row in rows:
         if used + len(row) + 1 > room:
             break
@@ -160,8 +170,8 @@ def _full_diff(diff: StackDiff, report: Report, room: int) -> list[str]:
     kept: list[str] = []
     used = shown = 0
     for change in changes:
-        lines = list(unified(change))
-        size = sum(len(x) + 1 for x in lines)
+        lines = [visible(line) for line in unified(change)]
+        size = _size(lines)
         if used + size > room:
             break
         kept += lines
@@ -194,9 +204,3 @@ def _lines(o: Rendered | None) -> list[str]:
     if kept := {k: v for k, v in notes.items() if k != "headroom.dev/because"}:
         manifest["metadata"]["annotations"] = kept
     return to_yaml(manifest).splitlines()
-
-
-def _cut_lines(text: str, room: int) -> str:
-    """Whole lines up to a size; only reached by a stack that has next to no room."""
-    kept = text[: max(0, room - 40)].rpartition("\n")[0]
-    return f"{kept}\n\n… the rest is left out.\n"

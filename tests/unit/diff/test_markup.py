@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headroom.ops.diff.markup import block, code, cut, prose, visible
+from headroom.ops.diff.markup import block, code, cut, one_line, prose
 
 ATTACKS = [
     "`code`",
@@ -50,7 +50,7 @@ def texts(html: str) -> str:
 def test_prose_stays_text(attack: str) -> None:
     html = rendered(f"before {prose(attack)} after")
     assert TAGS.findall(html.replace("<p>", "").replace("</p>", "")) == []
-    assert texts(html) == " ".join(f"before {visible(attack)} after".split())
+    assert texts(html) == " ".join(f"before {one_line(attack)} after".split())
     assert not re.search(r"@[a-z0-9]|#\d|GH-\d|://|www\.", unescape(html)), "GitHub would link or mention"
 
 
@@ -59,7 +59,7 @@ def test_code_stays_code(attack: str) -> None:
     html = rendered(f"before {code(attack)} after")
     assert html.startswith("<p>before <code>")
     assert TAGS.findall(html.replace("<p>", "").replace("</p>", "")) == ["<c", "</"]
-    assert texts(html) == " ".join(f"before {visible(attack)} after".split())
+    assert texts(html) == " ".join(f"before {one_line(attack)} after".split())
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -91,7 +91,7 @@ def test_any_text_keeps_its_place(text: str) -> None:
 
 
 def test_hidden_characters_are_written_out() -> None:
-    assert visible("a\u202eb\x00c\td\ne") == "a\\u202eb\\u0000c d e"
+    assert one_line("a\u202eb\x00c\td\ne") == "a\\u202eb\\u0000c d e"
 
 
 def test_cut() -> None:
