@@ -115,6 +115,15 @@ def volume_text(value: Number) -> str:
     return f"{max(1, ceil(Fraction(value) / GI))}Gi"
 
 
+def size_text(value: Number) -> str:
+    """A data set as people write it, decimal: `10 TB`."""
+    count = Fraction(value)
+    for unit, size in (("PB", 10**15), ("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
+        if count >= size:
+            return f"{figure(count / size, 3)} {unit}"
+    return f"{figure(count / 1000, 3)} kB"
+
+
 def postgres_memory(quantity: str) -> str:
     """A Kubernetes quantity as PostgreSQL writes memory, whose `kB`, `MB` and `GB` are binary: `40Mi` to `40MB`."""
     count = octets(quantity)

@@ -10,10 +10,15 @@ from pydantic.alias_generators import to_camel
 from headroom.capacity.demand.problem import Problem, closest
 
 
+def _key(name: str) -> str:
+    # A digit does not begin a word: `h2o` stays `h2o`.
+    return name if name == "h2o" else to_camel(name)
+
+
 class Part(BaseModel):
     """A mapping in a stack file. Keys are camelCase there and snake_case here."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=_key, hide_input_in_errors=True)
 
     @model_validator(mode="before")
     @classmethod

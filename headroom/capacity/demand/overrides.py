@@ -37,15 +37,11 @@ MEMORY = bounded(quantities.octets, MI, 64 * PI, " bytes", "for example 512Mi or
 VOLUME = bounded(quantities.octets, GI, 1024 * PI, " bytes", "for example 100Gi")
 
 SERVICE = {
-    "replicasAtTarget": PODS,
     "minReplicas": PODS,
     "maxReplicas": PODS,
-    "minAvailable": COUNT,
     "targetCPUUtilization": PERCENT,
     "workerThreads": bounded(quantities.whole, 1, 1024, fix="threads of one pod"),
     "cacheCapacity": POSITIVE,
-    "requestQueueDepth": POSITIVE,
-    "requestsPerSecond": POSITIVE,
 }
 POSTGRES = {
     "shards": bounded(quantities.whole, 1, 256, fix="1 to 256: one bucket a shard is the least"),

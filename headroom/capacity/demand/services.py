@@ -45,6 +45,8 @@ REQUESTS = ("targetRps", "baselineRps", "latency")
 # Set from the plan: a value in `env` would quietly win over it.
 PLANNED_ENV = {
     "WORKER_THREADS": "profile.workerThreads",
+    "DATABASE_CONNECTIONS": "connectionsPerPod",
+    "DRAIN_S": "drain.timeout",
     "INFERADB__SERVER__WORKER_THREADS": "profile.workerThreads",
     "INFERADB__ENGINE__THREADS": "profile.workerThreads",
     "INFERADB__CACHE__MAX_CAPACITY": "override.cacheCapacity",
@@ -280,7 +282,7 @@ class ServiceDemand(Part):
             raise Problem("only KEDA knows schedules", fix="use metrics: keda", at=(*at, "schedule"))
 
     def _check_override(self) -> None:
-        only = {"requestQueueDepth": "fastapi", "requestsPerSecond": "inferadb", "cacheCapacity": "inferadb"}
+        only = {"cacheCapacity": "inferadb"}
         for setting, preset in only.items():
             if setting in self.override and self.preset != preset:
                 raise Problem(f"preset {self.preset} has no such setting", fix="remove it", at=("override", setting))

@@ -33,7 +33,7 @@ class StackDemand(Part):
     postgres: PostgresDemand | None = None
     pgbouncer: PgBouncerDemand | None = None
     redis: RedisDemand | None = None
-    h2o: H2ODemand | None = Field(None, alias="h2o")
+    h2o: H2ODemand | None = None
     nodes: NodesDemand | None = None
     prices: PricesDemand = PricesDemand()
     images: ImagesDemand = ImagesDemand()

@@ -7,7 +7,7 @@ Times are seconds, rates per second, quantities Kubernetes strings (`2Gi`, `500m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Generic, Literal, TypeVar
 
@@ -52,6 +52,10 @@ class Resources:
     memory_limit: Sized[str]
 
 
+Sidecars = Mapping[str, Resources]
+"""What the helper containers of a pod ask for, by the container's name."""
+
+
 @dataclass(frozen=True)
 class PodsMetric:
     """A Pods metric that an autoscaler holds at an average; a Prometheus query of the same for KEDA."""
@@ -84,7 +88,8 @@ class AutoscalingPlan:
     """Settings of the one autoscaler that owns a Deployment's replicas.
 
     `source` keda makes a ScaledObject, anything else an HPA. `memory_utilization` (percent) is optional.
-    `queue_query` is the SQL of a KEDA postgresql trigger (preset mage), `prometheus` the address a KEDA trigger asks.
+    `pods_metric` is None with `resource`. For preset mage with `keda` it is what its database's queue is held at a
+    scheduler; otherwise `prometheus_address` is whom a KEDA trigger asks.
     """
 
     source: MetricsSource
@@ -154,6 +159,8 @@ class ServicePlan:
     canary: CanaryPlan | None
     maintenance: bool
     exposure: ServiceExposure
+    existing_secret: str | None = None
+    """A Secret of the user's whose keys become environment variables."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +198,7 @@ class PostgresPlan:
     buckets: Sized[int]
     storage_class: str | None
     existing_secret: str | None
+    sidecars: Sidecars = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -207,6 +215,7 @@ class PgBouncerPlan:
     resources: Resources
     min_available: Sized[int] | None
     existing_secret: str | None
+    sidecars: Sidecars = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -228,11 +237,13 @@ class RedisPlan:
     min_available: Sized[int] | None
     storage_class: str | None
     existing_secret: str | None
+    durable: bool = False
+    sidecars: Sidecars = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class H2OPlan:
-    """The H2O cluster; requests equal limits."""
+    """The H2O cluster; requests equal limits. `storage_class` is the export volume's; `export_s3` stands in for it."""
 
     namespace: str
     image: str
@@ -246,6 +257,8 @@ class H2OPlan:
     xgboost: bool
     storage_class: str | None
     existing_secret: str | None
+    export_s3: str | None = None
+    sidecars: Sidecars = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -270,7 +283,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole plan of one stack. `lines` is everything above it as rows, in a stable order."""
+    """The whole plan of one stack.
+
+    `lines` is everything above it as rows, in a stable order, but for the quotas, which follow from the rest. `job` is
+    what one container of a Job (bootstrap, drain, fill) asks for; the quotas have room for them.
+    """
 
     stack: str
     environment: Environment
@@ -286,3 +303,4 @@ class Plan:
     monthly_cost_at_max: Sized[Decimal]
     lines: tuple[Line, ...]
     warnings: tuple[Caution, ...]
+    job: Resources
