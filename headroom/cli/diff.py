@@ -90,10 +90,14 @@ def _print_stack(found: StackDiff) -> None:
 
 def _settings(found: StackDiff) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 2))
-    for heading in ("setting", "before → after", "bound by", "p99"):
+    for heading in ("setting", "before → after", "bound by", "p99", "$/month"):
         table.add_column(heading, no_wrap=heading == "setting")
+    told: set[str] = set()
     for change in found.settings:
         name, both = words.setting(change)
-        p99 = words.of_component(found, change.component, words.P99)
-        table.add_row(*(escape(cell) for cell in (name, both, words.bound(change), p99)))
+        first = change.component not in told
+        told.add(change.component)
+        p99 = words.of_component(found, change.component, words.P99) if first else ""
+        money = words.bill(found, change.component) if first else ""
+        table.add_row(*(escape(cell) for cell in (name, both, words.bound(change), p99, money)))
     return table

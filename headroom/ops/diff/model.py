@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Manifest = Mapping[str, Any]
@@ -73,6 +73,8 @@ class Snapshot:
     lines: tuple[Line, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
     objects: tuple[Rendered, ...] = ()
+    costs: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """US dollars a month of each component, at its fewest and at its most pods."""
 
 
 @dataclass(frozen=True)

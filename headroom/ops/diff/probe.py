@@ -28,7 +28,7 @@ def main(stacks: list[str]) -> int:
 
 
 def read(folder: Path, stack: str) -> dict[str, Any]:
-    """One stack: `lines`, `warnings`, `objects`; or `absent`; or `error` and `fix`. Secrets are not in it."""
+    """One stack: `lines`, `costs`, `warnings`, `objects`; or `absent`; or `error` and `fix`. Secrets are not in it."""
     file = folder / f"Pulumi.{stack}.yaml"
     if not file.is_file():
         return {"absent": True}
@@ -42,8 +42,22 @@ def read(folder: Path, stack: str) -> dict[str, Any]:
 
 def _planned(stack: str, file: Path) -> dict[str, Any]:
     from headroom.capacity import demand, plan  # noqa: PLC0415  so that a broken import is this stack's error
+    from headroom.capacity.plan import cost, pods  # noqa: PLC0415  as above
 
-    made = plan.make(demand.load(stack, file))
+    asked = demand.load(stack, file)
+    made = plan.make(asked)
+    groups = [
+        *(pods.of_service(s, 0) for s in made.services),
+        *pods.of_parts(made.postgres, made.pgbouncer, made.redis, made.h2o),
+    ]
+    price = cost.prices(asked.prices)
+    costs = {
+        g.component: [
+            float(cost.monthly("", [g], made.h2o if g.component == "h2o" else None, price, at_most=most).value)
+            for most in (False, True)
+        ]
+        for g in groups
+    }
     return {
         "lines": [
             {
@@ -56,6 +70,7 @@ def _planned(stack: str, file: Path) -> dict[str, Any]:
             }
             for x in made.lines
         ],
+        "costs": costs,
         "warnings": [{"component": w.component, "message": w.message} for w in made.warnings],
     }
 

@@ -92,13 +92,14 @@ def _problems(diff: StackDiff) -> list[str]:
 
 
 def _settings(diff: StackDiff) -> list[str]:
-    """A row a changed setting. p99 stands once a component, the bill in the rows of the totals."""
+    """A row a changed setting; p99 and the bill of its component stand once."""
     rows, told = [], set()
     for change in diff.settings:
         name, both = words.setting(change)
-        money = both if change.component == words.TOTAL else words.NONE
-        p99 = words.NONE if change.component in told else words.of_component(diff, change.component, words.P99)
+        first = change.component not in told
         told.add(change.component)
+        p99 = words.of_component(diff, change.component, words.P99) if first else ""
+        money = words.bill(diff, change.component) if first else ""
         cells = (
             code(cut(name, 100)),
             prose(cut(both, 120)),

@@ -140,6 +140,7 @@ def _state(name: str, found: Mapping[str, Any]) -> State:
             for o in found["objects"]
             if o["manifest"].get("kind") != "Secret"
         ),
+        costs={component: (float(least), float(most)) for component, (least, most) in found["costs"].items()},
     )
 
 

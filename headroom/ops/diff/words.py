@@ -63,6 +63,15 @@ def of_component(diff: StackDiff, component: str, name: str) -> str:
     return NONE if old is None and new is None else arrow(line_value(old), line_value(new))
 
 
+def bill(diff: StackDiff, component: str) -> str:
+    """`$1,000–$5,000 → $1,000–$9,000`: a component's month at its fewest and most pods; a dash where it is unknown."""
+    both = []
+    for side in (diff.before, diff.after):
+        costs = side.costs.get(component) if isinstance(side, Snapshot) else None
+        both.append(NONE if costs is None else "–".join(f"${x:,.0f}" for x in dict.fromkeys(costs)))
+    return arrow(*both)
+
+
 def cost(diff: StackDiff) -> str:
     """The bill of the stack before and after, at minimum and maximum replicas; empty where no plan has it."""
     parts = []

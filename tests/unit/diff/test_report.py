@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,7 +38,8 @@ def resized(thing: Make, line: Make, snapshot: Make) -> Any:
             ),
         )
 
-    return compare(side(15, 60.5, 5000, "a"), side(30, 42.0, 9000, "b"))
+    before = replace(side(15, 60.5, 5000, "a"), costs={"inference": (100, 500)})
+    return compare(before, replace(side(30, 42.0, 9000, "b"), costs={"inference": (100, 900)}))
 
 
 def test_the_order_is_verdict_table_dangers_objects_then_what_is_folded(resized: Any) -> None:
@@ -61,11 +63,12 @@ def test_the_order_is_verdict_table_dangers_objects_then_what_is_folded(resized:
 
 
 def test_the_table_has_only_what_changed_with_bound_p99_and_bill(resized: Any) -> None:
-    rows = [r for r in markdown(report(resized)).splitlines() if r.startswith("| `")]
+    text = markdown(report(resized)).replace("\\$", "$")
+    rows = [r for r in text.splitlines() if r.startswith("| `")]
     assert rows == [
-        "| `inference.maxReplicas` | 15 → 30 | throughput | 60.5 ms → 42 ms | – |",
-        "| `inference.predictedP99` | 60.5 ms → 42 ms | latency | – | – |",
-        "| `total.monthlyCostAtMax` | 5,000 USD → 9,000 USD | throughput | – | 5,000 USD → 9,000 USD |",
+        "| `inference.maxReplicas` | 15 → 30 | throughput | 60.5 ms → 42 ms | $100–$500 → $100–$900 |",
+        "| `inference.predictedP99` | 60.5 ms → 42 ms | latency |  |  |",
+        "| `total.monthlyCostAtMax` | 5,000 USD → 9,000 USD | throughput | – | – |",
     ]
     assert "$5,000 → $9,000 (+4,000) a month at maximum replicas" in markdown(report(resized)).replace("\\", "")
 

@@ -35,7 +35,7 @@ for name in sys.argv[1:]:
                 "boundBy": ""}}
         secret = {{"manifest": {{"kind": "Secret", "metadata": {{"name": "s"}}}}, "urn": "", "aliases": [],
                   "replaceOnChanges": [], "retain": False}}
-        stacks[name] = {{"lines": [line], "warnings": [], "objects": [secret]}}
+        stacks[name] = {{"lines": [line], "warnings": [], "objects": [secret], "costs": {{"x": [1, 2]}}}}
 json.dump({{"format": {format}, "stacks": stacks}}, sys.stdout)
 """
 
