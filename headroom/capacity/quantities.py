@@ -98,7 +98,7 @@ def months(raw: object) -> int:
 
 def cpu_text(value: Number) -> str:
     """Cores as Kubernetes writes them back: `2`, `500m`; rounded up to a thousandth."""
-    milli = ceil(Fraction(value) * 1000)
+    milli = ceil(value * 1000)
     return f"{milli}m" if milli % 1000 else str(milli // 1000)
 
 
@@ -135,6 +135,8 @@ def postgres_memory(quantity: str) -> str:
 
 def figure(value: Number, digits: int = 4) -> str:
     """A number for people: thousands separated, at most `digits` decimals, no trailing zeros."""
+    if isinstance(value, int):
+        return f"{value:,}"
     exact = Fraction(value)
     if exact.denominator == 1:
         return f"{exact.numerator:,}"

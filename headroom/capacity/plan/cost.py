@@ -36,14 +36,15 @@ def monthly(
     at_most: bool,
 ) -> Sized[Decimal]:
     """The cost of every group at its fewest or its most pods; an S3 export is not a volume."""
-    cpu, memory, volume = Fraction(0), Fraction(0), Fraction(0)
+    milli = memory_bytes = volume_bytes = 0
     for group in groups:
         count = group.most if at_most else group.least
-        cpu += count * group.pod.cpu
-        memory += Fraction(count * group.pod.memory, GI)
-        volume += Fraction(count * group.volume, GI)
+        milli += count * group.pod.cpu
+        memory_bytes += count * group.pod.memory
+        volume_bytes += count * group.volume
     if h2o and h2o.export_s3 is None:
-        volume += Fraction(octets(h2o.export_volume_size.value), GI)
+        volume_bytes += octets(h2o.export_volume_size.value)
+    cpu, memory, volume = Fraction(milli, 1000), Fraction(memory_bytes, GI), Fraction(volume_bytes, GI)
     each = [Fraction(p.value) for p in price]
     exact = (cpu * each[0] + memory * each[1]) * HOURS_A_MONTH + volume * each[2]
     value = (Decimal(exact.numerator) / Decimal(exact.denominator)).quantize(Decimal("0.01"), ROUND_HALF_UP)

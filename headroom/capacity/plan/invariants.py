@@ -48,24 +48,27 @@ def check_balancer(service: ServicePlan, target: Fraction) -> None:
 
 def check_nodes(nodes: NodesDemand, groups: Sequence[PodGroup]) -> None:
     """Every pod fits the largest node, and all of them at their most fit the cluster."""
+    each = int(nodes.cpu * 1000)
     for group in groups:
-        if group.pod.cpu > nodes.cpu or group.pod.memory > nodes.memory:
+        if group.pod.cpu > each or group.pod.memory > nodes.memory:
             raise refusal(
                 "nodes",
                 f"have {cpu_text(nodes.cpu)} cores and {memory_text(nodes.memory)}; a pod of {group.component} asks "
-                f"for {cpu_text(group.pod.cpu)} and {memory_text(group.pod.memory)}",
+                f"for {cpu_text(Fraction(group.pod.cpu, 1000))} and {memory_text(group.pod.memory)}",
                 "larger nodes, or smaller pods",
             )
     if nodes.max is None:
         return
-    cpu = sum((g.pod.cpu * g.most for g in groups), Fraction(0))
+    cpu = sum(g.pod.cpu * g.most for g in groups)
     memory = sum(g.pod.memory * g.most for g in groups)
-    needed = max(ceil(cpu / Fraction(nodes.cpu)), ceil(Fraction(memory, nodes.memory)))
+    needed = max(ceil(Fraction(cpu, each)), ceil(Fraction(memory, nodes.memory)))
     if needed > nodes.max:
-        biggest = max(groups, key=lambda g: max(g.pod.cpu * g.most / cpu, Fraction(g.pod.memory * g.most, memory)))
+        biggest = max(
+            groups, key=lambda g: max(Fraction(g.pod.cpu * g.most, cpu), Fraction(g.pod.memory * g.most, memory))
+        )
         raise refusal(
             "nodes.max",
-            f"is {nodes.max}, and everything at its maximum asks for {cpu_text(cpu)} cores and {memory_text(memory)}, "
+            f"is {nodes.max}, and everything at its maximum asks for {cores} cores and {memory_text(memory)}, "
             f"most of it for {biggest.component} ({biggest.most} pods)",
             f"{needed} nodes or more, or ask for less",
         )

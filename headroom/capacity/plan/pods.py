@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
+from functools import lru_cache
 
 from headroom.capacity.plan.connections import surge
 from headroom.capacity.plan.model import (
@@ -23,23 +23,35 @@ JOBS_OF_A_PART = 2
 """A part runs at most a drain and a fill (or a bootstrap and a check) at once."""
 
 
+@lru_cache(maxsize=4096)
+def millicores(quantity: str) -> int:
+    """Thousandths of a core in a Kubernetes quantity."""
+    return int(cores(quantity) * 1000)
+
+
+@lru_cache(maxsize=4096)
+def memory_bytes(quantity: str) -> int:
+    """Bytes in a Kubernetes quantity."""
+    return octets(quantity)
+
+
 @dataclass(frozen=True)
 class Size:
-    """Cores and bytes of one pod: requested, and its limits."""
+    """Thousandths of a core and bytes of one pod: requested, and its limits."""
 
-    cpu: Fraction
+    cpu: int
     memory: int
-    cpu_limit: Fraction
+    cpu_limit: int
     memory_limit: int
 
     @staticmethod
     def of(containers: Sequence[Resources]) -> Size:
         """The sum over a pod's containers."""
         return Size(
-            sum((Fraction(cores(c.cpu_request.value)) for c in containers), Fraction(0)),
-            sum(octets(c.memory_request.value) for c in containers),
-            sum((Fraction(cores(c.cpu_limit.value)) for c in containers), Fraction(0)),
-            sum(octets(c.memory_limit.value) for c in containers),
+            sum(millicores(c.cpu_request.value) for c in containers),
+            sum(memory_bytes(c.memory_request.value) for c in containers),
+            sum(millicores(c.cpu_limit.value) for c in containers),
+            sum(memory_bytes(c.memory_limit.value) for c in containers),
         )
 
 
@@ -47,8 +59,7 @@ class Size:
 class PodGroup:
     """Pods of one kind: how many at the least and at the most, and how many more for a while (`extra`: surge, Jobs).
 
-    `volume` is bytes of each pod's claim. `free` pods come and go at their own will (executor Jobs): they count in
-    the quota, not in the capacity or the cost.
+    `volume` is bytes of each pod's claim. What is `extra` counts in the quota, not in the capacity or the cost.
     """
 
     component: str
