@@ -167,7 +167,7 @@ class _Open:
 
 def _scalar(event: yaml.ScalarEvent) -> Any:
     text: str = event.value
-    if event.style is not None or event.tag is not None:
+    if not event.implicit[0]:  # quoted, a block, or tagged
         return text
     if text in _PLAIN:
         return _PLAIN[text]

@@ -63,9 +63,12 @@ def check_nodes(nodes: NodesDemand, groups: Sequence[PodGroup]) -> None:
     memory = sum(g.pod.memory * g.most for g in groups)
     needed = max(ceil(Fraction(cpu, each)), ceil(Fraction(memory, nodes.memory)))
     if needed > nodes.max:
-        biggest = max(
-            groups, key=lambda g: max(Fraction(g.pod.cpu * g.most, cpu), Fraction(g.pod.memory * g.most, memory))
-        )
+
+        def share(group: PodGroup) -> Fraction:
+            return group.most * max(Fraction(group.pod.cpu, cpu), Fraction(group.pod.memory, memory))
+
+        biggest = max(groups, key=share)
+        cores = cpu_text(Fraction(cpu, 1000))
         raise refusal(
             "nodes.max",
             f"is {nodes.max}, and everything at its maximum asks for {cores} cores and {memory_text(memory)}, "
