@@ -30,13 +30,14 @@ _OWNERSHIP = "BucketOwnerEnforced"
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket of ours by name and ARN. Every call names the account that must own it, so that a bucket which changes
-    hands between two calls is refused by S3 itself."""
+    """A bucket of ours by name and ARN; `role` is whose policy allows what we do to it. Every call names the account
+    that must own it, so that a bucket which changes hands between two calls is refused by S3 itself."""
 
     aws: Aws
     name: str
     arn: str
     region: str
+    role: str = "admin"
 
     @property
     def label(self) -> str:
@@ -81,12 +82,12 @@ class Bucket:
             f"{self.label} exists, and S3 does not let account {self.aws.account} look at it: another account has the "
             f"name, or {self.aws.principal} may not s3:ListBucket. Nothing was changed",
             fix="choose another --bucket (names are shared by all of AWS); if it is yours, use that account's "
-            "--profile and attach the policy that `headroom backend policy --for admin` prints",
+            f"--profile and attach the policy that `headroom backend policy --for {self.role}` prints",
         )
 
 
-def state_bucket(aws: Aws, names: Names) -> Bucket:
-    return Bucket(aws, names.bucket, names.bucket_arn, names.region)
+def state_bucket(aws: Aws, names: Names, role: str = "admin") -> Bucket:
+    return Bucket(aws, names.bucket, names.bucket_arn, names.region, role)
 
 
 def log_bucket(aws: Aws, names: Names) -> Bucket:

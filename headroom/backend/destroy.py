@@ -56,7 +56,7 @@ def destroy(aws: Aws, names: Names, *, dry_run: bool = False, progress: Progress
         changes.append(made(Change(resource, what, was, now), progress))
 
     with explained(aws.principal, role="destroy"):
-        bucket = buckets.state_bucket(aws, names)
+        bucket = buckets.state_bucket(aws, names, role="destroy")
         with step(progress, f"looking at {bucket.label}"):
             there = bucket.exists()
             if there:
@@ -116,21 +116,27 @@ def _refuse_in_use(bucket: Bucket, held: Contents) -> None:
 
 
 def _delete_versions(bucket: Bucket, *, dry_run: bool, progress: Progress) -> int:
+    """Delete every version and delete marker; returns how many there were."""
+    if dry_run:
+        pages = bucket.aws.s3.get_paginator("list_object_versions").paginate(
+            Bucket=bucket.name, ExpectedBucketOwner=bucket.aws.account
+        )
+        return sum(len(_versions(page)) for page in pages)
     count = 0
-    pages = bucket.aws.s3.get_paginator("list_object_versions").paginate(
-        Bucket=bucket.name, ExpectedBucketOwner=bucket.aws.account
-    )
-    for page in pages:
-        listed: list[dict[str, Any]] = page.get("Versions", []) + page.get("DeleteMarkers", [])
-        batch = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in listed]
+    # The first page again and again: what was deleted is not in it any more.
+    while batch := _versions(bucket.call("list_object_versions")):
+        errors = bucket.call("delete_objects", Delete={"Objects": batch, "Quiet": True}).get("Errors", [])
+        if errors:
+            raise EnvironmentFailure(
+                f"{bucket.label}: {errors[0]['Key']} could not be deleted: {errors[0].get('Message', '')}",
+                fix="attach the policy that `headroom backend policy --for destroy` prints, then run the same "
+                "command again: it goes on where it stopped",
+            )
         count += len(batch)
         progress.detail(f"{count} versions")
-        if batch and not dry_run:
-            errors = bucket.call("delete_objects", Delete={"Objects": batch, "Quiet": True}).get("Errors", [])
-            if errors:
-                raise EnvironmentFailure(
-                    f"{bucket.label}: {errors[0]['Key']} could not be deleted: {errors[0].get('Message', '')}",
-                    fix="attach the policy that `headroom backend policy --for destroy` prints, then run the same "
-                    "command again: it goes on where it stopped",
-                )
     return count
+
+
+def _versions(page: dict[str, Any]) -> list[dict[str, str]]:
+    listed: list[dict[str, Any]] = page.get("Versions", []) + page.get("DeleteMarkers", [])
+    return [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in listed]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 import botocore.session
 
@@ -103,12 +104,7 @@ def github(repository: str, environment: str) -> GitHub:
 
 def _partition(region: str) -> str:
     """The AWS partition (aws, aws-cn, aws-us-gov, …) of a region, from the list that comes with botocore."""
-    session = botocore.session.get_session()
-    regions: dict[str, str] = {
-        name: partition
-        for partition in session.get_available_partitions()
-        for name in session.get_available_regions("s3", partition_name=partition)
-    }
+    regions = _regions()
     if region in regions:
         return regions[region]
     near = [name for name in sorted(regions) if name.partition("-")[0] == region.partition("-")[0]] or ["us-east-1"]
@@ -116,3 +112,13 @@ def _partition(region: str) -> str:
         f"{region!r} is not an AWS region with S3",
         fix=f"--region with one of {', '.join(near)}; a newer region needs a newer boto3",
     )
+
+
+@cache
+def _regions() -> dict[str, str]:
+    session = botocore.session.get_session()
+    return {
+        name: partition
+        for partition in session.get_available_partitions()
+        for name in session.get_available_regions("s3", partition_name=partition)
+    }
