@@ -8,8 +8,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+# A pipe or a log has no width of its own; 80 columns would fold every formula.
+LOG_COLUMNS = 140
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        console.width = LOG_COLUMNS
+    return console
+
+
+out = _console(stderr=False)
+err = _console(stderr=True)
 
 HEARTBEAT_SECONDS = 15.0
 

@@ -70,22 +70,21 @@ def as_json(made: Plan) -> dict[str, object]:
 
 
 def as_table(made: Plan) -> Table:
-    """One table, a section a component."""
+    """A heading a component, then a row a setting: its value, what bound it, and the formula."""
     table = Table(
-        title=f"plan of {escape(made.stack)}", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0)
+        title=f"plan of {escape(made.stack)}", title_justify="left", title_style="bold", box=None, show_header=False
     )
-    for heading in ("component", "setting", "value", "bound by", "because"):
-        table.add_column(heading, justify="right" if heading == "value" else "left", no_wrap=heading != "because")
+    table.add_column("setting", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("because", overflow="fold", ratio=1)
     for component, lines in groupby(made.lines, key=lambda line: line.component):
-        for i, line in enumerate(lines):
+        table.add_row(f"[bold cyan]{escape(component)}[/bold cyan]")
+        for line in lines:
             table.add_row(
-                f"[bold]{escape(component)}[/bold]" if i == 0 else "",
-                escape(line.setting),
-                escape(_value(line)),
-                escape(line.bound_by),
-                f"[dim]{escape(line.because)}[/dim]",
+                f"  {escape(line.setting)}",
+                f"[bold]{escape(_value(line))}[/bold]",
+                f"{escape(line.because)} [dim]← {escape(line.bound_by)}[/dim]",
             )
-        table.add_section()
     return table
 
 
