@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -92,8 +93,7 @@ def locked_up(name: str, state: Path, nodes: Nodes, fake_nodes: int | None, prog
             if before is None:
                 raise
             progress.note(f"the cluster that was here cannot be repaired ({problem.message}): making it again")
-            take_down(state, now)
-            state.mkdir(mode=0o700, exist_ok=True)
+            clear(state, now)
             with record.lock(paths.clusters(), seconds=30):
                 now = choices(state, kind, wanted)
                 record.save(state, now)
@@ -114,17 +114,14 @@ def known(state: Path, progress: Progress) -> Record | None:
         found = None
         if (state / paths.RECORD).exists():
             progress.note("a cluster of another version was here: making it again")
-            take_down(state, None)
-            state.mkdir(mode=0o700, exist_ok=True)
+            clear(state, None)
     if found and found.layout != record.LAYOUT:
         progress.note("a cluster of another version was here: making it again")
-        take_down(state, found)
-        state.mkdir(mode=0o700, exist_ok=True)
+        clear(state, found)
         return None
     if found is None and (any(state.iterdir()) or processes.strays(state)):
         progress.note("something of a cluster was left here without its record: removing it first")
-        take_down(state, None)
-        state.mkdir(mode=0o700, exist_ok=True)
+        clear(state, None)
     return found
 
 
@@ -322,21 +319,26 @@ def down(name: str = "headroom", *, progress: Progress | None = None) -> None:
 
 
 def take_down(state: Path, found: Record | None) -> None:
-    """Remove a cluster, with or without its record. The record goes last, so that it can be done again."""
+    """Remove a cluster, with or without its record, and its folders."""
+    clear(state, found)
+    remove_folder(state)
+
+
+def clear(state: Path, found: Record | None) -> None:
+    """Remove all of a cluster but its folder, which holds the lock. The record goes last: it can be done again."""
     identity = record.identity(state)
     room.leave(state, found, identity)
     if room.possible():
         cgroups.remove(f"headroom-{identity}")
-    remove_folder(state)
-
-
-def remove_folder(state: Path) -> None:
-    """Remove the state folder, its record last, and the folder of all clusters when it was the only one."""
     for entry in sorted(state.iterdir() if state.exists() else [], key=lambda path: path.name == paths.RECORD):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
             entry.unlink(missing_ok=True)
+
+
+def remove_folder(state: Path) -> None:
+    """Remove an empty state folder, and the folder of all clusters when it was the only one."""
     with contextlib.suppress(OSError):
         state.rmdir()
         state.parent.rmdir()
@@ -352,11 +354,14 @@ def find(name: str = "headroom") -> Cluster | None:
 
 
 def link(state: Path, kubectl_program: Path) -> None:
-    """A `kubectl` of the cluster's own version in its folder."""
+    """A `kubectl` of the cluster's own version in its folder, which neither reads nor writes anything in `~/.kube`."""
+    settings = {"KUBECONFIG": state / "kubeconfig", "KUBECACHEDIR": state / "run" / "kubectl", "KUBERC": "off"}
+    exports = "".join(f"export {name}={shlex.quote(str(value))}\n" for name, value in settings.items())
     (state / "bin").mkdir(exist_ok=True)
-    target = state / "bin" / "kubectl"
-    target.unlink(missing_ok=True)
-    target.symlink_to(kubectl_program)
+    new = state / "bin" / "kubectl.new"
+    new.write_text(f'#!/bin/sh\n{exports}exec {shlex.quote(str(kubectl_program))} "$@"\n')
+    new.chmod(0o700)
+    new.replace(state / "bin" / "kubectl")
 
 
 def describe(name: str, state: Path, now: Record) -> Cluster:

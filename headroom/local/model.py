@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that was up when this was made. `kubectl` is of the cluster's own version."""
+    """A cluster that was up when this was made. `kubectl` is of its version and goes to it without any option."""
 
     name: str
     state: Path

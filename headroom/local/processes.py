@@ -46,7 +46,9 @@ def start_time(pid: int) -> str:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return ""
-        return "" if fields[0] in "ZX" else fields[19]
+        # A process that was killed is a zombie while its last threads still hold its ports; then it is none.
+        gone = fields[0] in "ZX" and int(fields[17]) <= 1
+        return "" if gone else fields[19]
     listed = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return listed.stdout.strip()
 
