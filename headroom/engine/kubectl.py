@@ -55,7 +55,7 @@ class KubectlEngine:
         after = record.of(rendered, _namespace(rendered))
         warnings = planned.changes.warnings
         if not planned.changes.empty:
-            warnings += self._namespace_first(kubectl, rendered, progress)
+            warnings += self._namespace_first(kubectl, rendered, planned, progress)
             during = replace(after, state="applying").joined(before.entries if before else ())
             if during != before:
                 record.write(kubectl, during)
@@ -67,7 +67,7 @@ class KubectlEngine:
         if planned.deletions:
             with step(progress, f"removing {len(planned.deletions)} objects that the stack has no more"):
                 self._delete(kubectl, planned.deletions, progress)
-        kept = _kept(before, rendered)
+        kept = _kept(kubectl, before, rendered)
         if after.joined(kept) != before:
             record.write(kubectl, after.joined(kept))
         changes = replace(planned.changes, warnings=tuple(dict.fromkeys(warnings)))
@@ -112,15 +112,18 @@ class KubectlEngine:
             planned = plan(kubectl, rendered, before)
         return rendered, planned, before
 
-    def _namespace_first(self, kubectl: Kubectl, rendered: Rendered, progress: Progress) -> tuple[str, ...]:
+    def _namespace_first(
+        self, kubectl: Kubectl, rendered: Rendered, planned: Planned, progress: Progress
+    ) -> tuple[str, ...]:
         """The record lives in the stack's namespace, and is written before the first wave."""
-        own = [o for o in rendered.objects if o.id.kind == "Namespace" and o.id.name == _namespace(rendered)]
-        for o in own:
-            seen = live.read(kubectl, [o.id]).get(o.id)
-            if seen and seen["metadata"].get("deletionTimestamp"):
-                with step(progress, f"waiting for the former {o.id} to go"):
-                    rollout.until_gone(kubectl, [o.id], self.timeout, progress)
-        return _applied(kubectl, own)
+        identity = ObjectId("v1", "Namespace", "", _namespace(rendered))
+        found = planned.found.get(identity)
+        if found and not found["metadata"].get("deletionTimestamp"):
+            return ()
+        if found:
+            with step(progress, f"waiting for the former {identity} to go"):
+                rollout.until_gone(kubectl, [identity], self.timeout, progress)
+        return _applied(kubectl, [o for o in rendered.objects if o.id == identity])
 
     def _wave(
         self, kubectl: Kubectl, objects: Sequence[RenderedObject], planned: Planned, progress: Progress
@@ -131,21 +134,22 @@ class KubectlEngine:
             self._delete(kubectl, replaced, progress)
         changed = [o for o in objects if planned.actions[o.id] != "unchanged"]
         warnings = _applied(kubectl, changed)
-        rollout.until_ready(kubectl, [o.id for o in objects], self.timeout, progress)
+        untouched = {o.id: planned.found[o.id] for o in objects if planned.actions[o.id] == "unchanged"}
+        rollout.until_ready(kubectl, [o.id for o in objects], self.timeout, progress, known=untouched)
         return warnings
 
     def _delete(self, kubectl: Kubectl, ids: Sequence[ObjectId], progress: Progress) -> None:
         workloads = [i for i in ids if i.kind in _WORKLOADS]
-        live.delete(kubectl, workloads, foreground=True)
-        rollout.until_gone(kubectl, workloads, self.timeout, progress)
         others = [i for i in ids if i.kind not in _WORKLOADS]
-        live.delete(kubectl, others)
-        rollout.until_gone(kubectl, others, self.timeout, progress)
+        for some in (workloads, others):
+            if some:
+                live.delete(kubectl, some, foreground=some is workloads)
+                rollout.until_gone(kubectl, some, self.timeout, progress)
 
     def _belongings(self, deployment: Deployment) -> tuple[tuple[Entry, ...], tuple[Record, ...], str]:
         """What is to be deleted: what the record says, and what the program says beside it (after a `down` there is no
         record, but there may be data). A program that cannot be rendered any more does not hinder it."""
-        found = record.find(deployment.target.kubectl, deployment.stack)
+        found = tuple(r for r in record.find(deployment.target.kubectl) if r.stack == deployment.stack)
         try:
             rendered = _render(deployment)
         except InputError:
@@ -172,13 +176,14 @@ def _namespace(rendered: Rendered) -> str:
 def _check_owner(kubectl: Kubectl, rendered: Rendered) -> Record | None:
     """The stack's record. Raises InputError when the stack lives in another namespace, or another stack in this one."""
     namespace = _namespace(rendered)
-    elsewhere = [r.namespace for r in record.find(kubectl, rendered.stack) if r.namespace != namespace]
+    records = record.find(kubectl)
+    elsewhere = [r.namespace for r in records if r.stack == rendered.stack and r.namespace != namespace]
     if elsewhere:
         raise InputError(
             f"stack {rendered.stack} lives in namespace {elsewhere[0]}; its data would stay behind there",
             fix=f"keep `namespace: {elsewhere[0]}`; or move its data and `headroom down` it first",
         )
-    here = record.at(kubectl, namespace)
+    here = next((r for r in records if r.namespace == namespace), None)
     if here and here.stack != rendered.stack:
         raise InputError(
             f"namespace {namespace} belongs to stack {here.stack}",
@@ -204,10 +209,12 @@ def _applied(kubectl: Kubectl, objects: Sequence[RenderedObject]) -> tuple[str, 
         raise EnvironmentFailure(str(error), fix=rollout.AGAIN) from error
 
 
-def _kept(before: Record | None, rendered: Rendered) -> list[Entry]:
+def _kept(kubectl: Kubectl, before: Record | None, rendered: Rendered) -> list[Entry]:
     """What holds data and is in the program no more: it stays, and stays known."""
     wanted = {o.id for o in rendered.objects}
-    return [e for e in (before.entries if before else ()) if e.retain and e.id not in wanted]
+    old = [e for e in (before.entries if before else ()) if e.retain and e.id not in wanted]
+    there = existing(kubectl, [e.id for e in old]) if old else {}
+    return [e for e in old if e.id in there]
 
 
 def _summary(objects: Sequence[RenderedObject]) -> str:

@@ -82,8 +82,12 @@ def delete(kubectl: Kubectl, ids: Sequence[ObjectId], *, foreground: bool = Fals
 
 
 def ours(live: Manifest) -> bool:
-    """Whether this engine has applied the object: what somebody else made under the same name is never deleted."""
-    return any(f.get("manager") == MANAGER for f in live["metadata"].get("managedFields") or [])
+    """Whether this engine has applied the object: what somebody else made under the same name is never deleted.
+
+    An object applied with nothing but its name has no managed fields; one made in any other way has some.
+    """
+    managed = live["metadata"].get("managedFields") or []
+    return not managed or any(f.get("manager") == MANAGER for f in managed)
 
 
 def sendable(manifest: Manifest) -> Manifest:

@@ -21,12 +21,13 @@ _ELSEWHERE = "default"  # a namespace that every cluster has
 
 @dataclass(frozen=True)
 class Planned:
-    """`actions` of the rendered objects, `deletions` of those that the stack had and has no more (last first), and the
-    same as `changes` for people."""
+    """`actions` of the rendered objects, `deletions` of those that the stack had and has no more (last first), the
+    same as `changes` for people, and the objects as they were found."""
 
     actions: dict[ObjectId, Action]
     deletions: tuple[ObjectId, ...]
     changes: Changes
+    found: dict[ObjectId, Manifest]
 
 
 def plan(kubectl: Kubectl, rendered: Rendered, record: Record | None) -> Planned:
@@ -35,22 +36,17 @@ def plan(kubectl: Kubectl, rendered: Rendered, record: Record | None) -> Planned
     Objects whose namespace does not exist yet are checked by a dry run in another namespace, which sees all but that
     namespace's own quota and policies.
     """
-    known = live.read(kubectl, [o.id for o in rendered.objects])
-    namespaces = _existing_namespaces(kubectl, rendered)
-    manifests = [_checkable(o, namespaces) for o in rendered.objects]
+    rooms = {ObjectId("v1", "Namespace", "", o.id.namespace) for o in rendered.objects if o.id.namespace}
+    found = live.read(kubectl, sorted({o.id for o in rendered.objects} | rooms))
+    manifests = [_checkable(o, {r.name for r in rooms if r in found}) for o in rendered.objects]
     answers, warnings = _dry_run(kubectl, manifests)
     items: list[Change] = []
     for o, answer in zip(rendered.objects, answers, strict=True):
-        items.append(_change(o, known.get(o.id), answer))
+        items.append(_change(o, found.get(o.id), answer))
     deletions = _deletions(kubectl, rendered, record)
     items += [_named("delete", identity) for identity in deletions]
     actions = {o.id: c.action for o, c in zip(rendered.objects, items, strict=False)}
-    return Planned(actions, deletions, Changes(tuple(items), warnings))
-
-
-def _existing_namespaces(kubectl: Kubectl, rendered: Rendered) -> set[str]:
-    names = {o.id.namespace for o in rendered.objects if o.id.namespace}
-    return {i.name for i in live.read(kubectl, [ObjectId("v1", "Namespace", "", n) for n in sorted(names)])}
+    return Planned(actions, deletions, Changes(tuple(items), warnings), found)
 
 
 def _checkable(o: RenderedObject, namespaces: Iterable[str]) -> Manifest:
@@ -103,6 +99,8 @@ def _replacement(o: RenderedObject, found: tuple[FieldChange, ...], reason: str)
 def _deletions(kubectl: Kubectl, rendered: Rendered, record: Record | None) -> tuple[ObjectId, ...]:
     wanted = {o.id for o in rendered.objects}
     gone = [e for e in (record.entries if record else ()) if e.id not in wanted and not e.retain]
+    if not gone:
+        return ()
     exist = existing(kubectl, [e.id for e in gone])
     return tuple(e.id for e in sorted(gone, key=lambda e: (-e.wave, e.id)) if e.id in exist and live.ours(exist[e.id]))
 

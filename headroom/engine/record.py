@@ -80,16 +80,10 @@ def retained(identity: ObjectId, retain: bool) -> bool:
     return retain or identity.kind in ("Namespace", "PersistentVolumeClaim")
 
 
-def find(kubectl: Kubectl, stack: str) -> tuple[Record, ...]:
-    """The records of a stack on the cluster, one a namespace that it lives in (more than one only by hand)."""
-    items = kubectl.get("configmaps", "--all-namespaces", "-l", f"{LABEL}={stack}")["items"]
+def find(kubectl: Kubectl) -> tuple[Record, ...]:
+    """The records of all stacks on the cluster."""
+    items = kubectl.get("configmaps", "--all-namespaces", "-l", LABEL)["items"]
     return tuple(_parse(i) for i in items if i["metadata"]["name"] == NAME)
-
-
-def at(kubectl: Kubectl, namespace: str) -> Record | None:
-    """The record in a namespace, of whatever stack."""
-    found = kubectl.find("configmap", NAME, namespace)
-    return _parse(found) if found else None
 
 
 def write(kubectl: Kubectl, record: Record) -> None:

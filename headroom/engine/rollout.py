@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from headroom.engine import diagnose, live, readiness
 from headroom.engine.rendered import Manifest, ObjectId
@@ -15,12 +15,22 @@ _POLL = 1.0  # seconds
 AGAIN = "correct what is said above, then run the same command again: it goes on from here"
 
 
-def until_ready(kubectl: Kubectl, ids: Iterable[ObjectId], timeout: float, progress: Progress) -> None:
+def until_ready(
+    kubectl: Kubectl,
+    ids: Iterable[ObjectId],
+    timeout: float,
+    progress: Progress,
+    *,
+    known: Mapping[ObjectId, Manifest] | None = None,
+) -> None:
     """Wait until all objects are ready. `timeout` is in seconds; an object's `pulumi.com/timeoutSeconds` may extend it.
+    `known` are recent states of objects that nobody has touched since: those that are ready are not asked for again.
 
     Raises EnvironmentFailure with a diagnosis when one fails or time is up.
     """
+    known = known or {}
     left = {i for i in ids if readiness.awaited(i.kind)}
+    left -= {i for i in left if i in known and readiness.of(known[i]) == readiness.READY}
     late = _late_binding(kubectl) if any(i.kind == "PersistentVolumeClaim" for i in left) else frozenset()
     total, start = len(left), time.monotonic()
     while left:

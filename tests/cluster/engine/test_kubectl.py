@@ -1,0 +1,294 @@
+"""The kubectl engine on a real API server."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from headroom.engine import live, record
+from headroom.engine.rendered import ObjectId
+from headroom.errors import EnvironmentFailure, InputError
+
+pytestmark = pytest.mark.cluster
+
+WEB = """
+    settings = configmap("settings", a="1")
+    deployment("web", settings, replicas=2)
+"""
+
+
+def recorded(stack: Any) -> record.Record:
+    return next(r for r in record.find(stack.kubectl) if r.namespace == stack.namespace)
+
+
+def test_up_makes_everything_and_a_second_up_changes_nothing(stack: Any) -> None:
+    first = stack.up(WEB)
+    assert first.changes.count() == {"create": 3}
+    web = stack.kubectl.find("deployment", "web", stack.namespace)
+    assert web["status"]["readyReplicas"] == 2
+    before = stack.versions()
+    second = stack.up(WEB)
+    assert second.changes.count() == {"unchanged": 3}
+    # Only controllers may have written in between; they write status of workloads.
+    assert {k: v for k, v in stack.versions().items() if "Deployment" not in k} == {
+        k: v for k, v in before.items() if "Deployment" not in k
+    }
+    assert stack.kubectl.find("deployment", "web", stack.namespace)["metadata"]["generation"] == 1
+
+
+def test_preview_before_the_namespace_exists(stack: Any) -> None:
+    changes = stack.preview(WEB)
+    assert changes.count() == {"create": 3}
+    assert stack.kubectl.run("get", "ns", stack.namespace, "--ignore-not-found").stdout == ""
+
+
+def test_preview_says_which_fields_change_and_touches_nothing(stack: Any) -> None:
+    stack.up(WEB)
+    before = stack.versions()
+    changes = stack.preview(WEB.replace("replicas=2", "replicas=3").replace('a="1"', 'b="2"'))
+    assert {str(c): [(f.path, f.before, f.after) for f in c.fields] for c in changes.of("update")} == {
+        f"update ConfigMap {stack.namespace}/settings": [("data.a", "1", None), ("data.b", None, "2")],
+        f"update Deployment {stack.namespace}/web": [("spec.replicas", 2, 3)],
+    }
+    after = stack.versions()
+    assert after["ConfigMap/settings"] == before["ConfigMap/settings"]
+
+
+def test_what_the_program_forgets_is_pruned_and_what_others_made_is_not(stack: Any) -> None:
+    stack.up('configmap("a")\nconfigmap("b")')
+    stack.kubectl.run("create", "configmap", "foreign", "-n", stack.namespace)
+    result = stack.up('configmap("a")')
+    assert [str(c) for c in result.changes.of("delete")] == [f"delete ConfigMap {stack.namespace}/b"]
+    assert stack.names("configmaps") == {"a", "foreign", record.NAME}
+
+
+def test_a_namesake_made_by_somebody_else_is_not_pruned(stack: Any) -> None:
+    stack.up('configmap("a")\nconfigmap("b")')
+    stack.kubectl.run("delete", "configmap", "b", "-n", stack.namespace)
+    stack.kubectl.run("create", "configmap", "b", "-n", stack.namespace)
+    assert stack.up('configmap("a")').changes.of("delete") == ()
+    assert "b" in stack.names("configmaps")
+
+
+def test_waves_are_applied_in_order(stack: Any) -> None:
+    stack.up(WEB)
+    waves = [line for line in stack.progress.lines if line.startswith("wave") and not line.endswith("True")]
+    assert waves == ["wave 1 of 3: 1 Namespace", "wave 2 of 3: 1 ConfigMap", "wave 3 of 3: 1 Deployment"]
+
+
+def test_claims_are_kept_until_their_deletion_is_asked_for_by_name(stack: Any) -> None:
+    stack.up('claim("data")\nconfigmap("a")')
+    assert stack.up('configmap("a")').kept == (f"persistentvolumeclaim/data in {stack.namespace}",)
+    assert stack.names("pvc") == {"data"}
+
+    result = stack.down()
+    assert stack.names("configmaps") == set()
+    assert stack.names("pvc") == {"data"}
+    assert f"persistentvolumeclaim/data in {stack.namespace}" in result.kept
+
+    with pytest.raises(InputError, match="--delete-data"):
+        stack.down(delete_data="some-other-namespace")
+    assert stack.names("pvc") == {"data"}
+
+    stack.down(delete_data=stack.namespace)
+    assert stack.kubectl.run("get", "ns", stack.namespace, "--ignore-not-found").stdout == ""
+
+
+def test_down_twice_is_down_once(stack: Any) -> None:
+    stack.up(WEB)
+    assert len(stack.down().changes.of("delete")) == 2
+    assert stack.down().changes.items == ()
+
+
+def test_down_needs_no_program_that_renders(stack: Any) -> None:
+    stack.up('configmap("a")')
+    stack.write('from headroom.errors import InputError\nraise InputError("broken")')
+    stack.down()
+    assert stack.names("configmaps") == set()
+
+
+def test_a_change_of_namespace_is_refused(stack: Any) -> None:
+    stack.up('configmap("a")')
+    with pytest.raises(InputError, match=f"lives in namespace {stack.namespace}"):
+        stack.up('configmap("a")', namespace=f"{stack.namespace}-new")
+    assert stack.kubectl.run("get", "ns", f"{stack.namespace}-new", "--ignore-not-found").stdout == ""
+
+
+def test_the_namespace_of_another_stack_is_refused(stack: Any) -> None:
+    stack.up('configmap("a")')
+    other = replace(stack, deployment=replace(stack.deployment, stack="other"))
+    with pytest.raises(InputError, match=f"belongs to stack {stack.deployment.stack}"):
+        other.up('configmap("b")')
+
+
+def test_a_missing_metrics_api_is_told_before_anything_is_applied(stack: Any) -> None:
+    with pytest.raises(
+        EnvironmentFailure, match=r"custom\.metrics\.k8s\.io.*horizontalpodautoscaler/web-hpa"
+    ) as caught:
+        stack.up(
+            """
+            k8s.autoscaling.v2.HorizontalPodAutoscaler("hpa", metadata=meta("web-hpa"), spec={
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}, "maxReplicas": 3,
+                "metrics": [{"type": "Pods", "pods": {"metric": {"name": "depth"},
+                    "target": {"type": "AverageValue", "averageValue": "10"}}}]})
+            """
+        )
+    assert "prometheus-adapter" in caught.value.fix
+    assert stack.kubectl.run("get", "ns", stack.namespace, "--ignore-not-found").stdout == ""
+
+
+def test_a_missing_kind_is_told_before_anything_is_applied(stack: Any) -> None:
+    with pytest.raises(EnvironmentFailure, match=r"no-such\.example/v1 X"):
+        stack.up(
+            """
+            k8s.apiextensions.CustomResource("x", api_version="no-such.example/v1", kind="X", metadata=meta("x"))
+            """
+        )
+    assert stack.kubectl.run("get", "ns", stack.namespace, "--ignore-not-found").stdout == ""
+
+
+def test_what_the_api_server_refuses_is_told_before_anything_is_applied(stack: Any) -> None:
+    program = 'deployment("web", restartPolicy="Never")\nconfigmap("a")'
+    assert [c.name for c in stack.preview(program).of("refused")] == ["web"]
+    with pytest.raises(InputError, match=r"Deployment .*/web: .*restartPolicy"):
+        stack.up(program)
+    assert stack.kubectl.run("get", "ns", stack.namespace, "--ignore-not-found").stdout == ""
+
+
+def test_a_rollout_that_fails_is_diagnosed_and_the_next_up_goes_on(stack: Any) -> None:
+    stuck = 'w = deployment("web", nodeSelector={"no": "such-node"})\nconfigmap("later", w)'
+    with pytest.raises(EnvironmentFailure) as caught:
+        stack.within(5).up(stuck)
+    assert "deployment/web" in caught.value.message
+    assert "0 of 1 pods ready" in caught.value.message
+    assert "node affinity/selector" in caught.value.message
+    assert "later" not in stack.names("configmaps")
+    assert recorded(stack).state == "applying"
+
+    stack.up('w = deployment("web")\nconfigmap("later", w)')
+    assert "later" in stack.names("configmaps")
+    assert recorded(stack).state == "ready"
+
+
+def test_interrupted_between_waves_and_run_again(stack: Any) -> None:
+    def stop(text: str) -> None:
+        if text.startswith("wave 3"):
+            raise KeyboardInterrupt
+
+    stack.progress.on = stop
+    with pytest.raises(KeyboardInterrupt):
+        stack.up(WEB)
+    assert stack.names("configmaps") == {"settings", record.NAME}
+    stack.progress.on = lambda _: None
+    # What the interrupted run made and the program has forgotten since is pruned too.
+    stack.up('deployment("web")')
+    assert stack.names("configmaps") == {record.NAME}
+    assert stack.names("deployments") == {"web"}
+
+
+def test_an_immutable_field_is_refused_unless_the_program_allows_replacement(stack: Any) -> None:
+    stack.up('stateful_set("db", service="one")')
+    before = stack.kubectl.find("statefulset", "db", stack.namespace)["metadata"]["uid"]
+    with pytest.raises(InputError, match="updates to statefulset spec"):
+        stack.up('stateful_set("db", service="two")')
+    assert stack.kubectl.find("statefulset", "db", stack.namespace)["metadata"]["uid"] == before
+
+    result = stack.up('stateful_set("db", service="two", delete_before_replace=True)')
+    assert [c.name for c in result.changes.of("replace")] == ["db"]
+    after = stack.kubectl.find("statefulset", "db", stack.namespace)
+    assert after["spec"]["serviceName"] == "two"
+    assert after["metadata"]["uid"] != before
+
+
+def test_replace_on_changes_replaces_what_could_change_in_place(stack: Any) -> None:
+    program = """
+        k8s.core.v1.ConfigMap("a", metadata=meta("a"), data={"k": "1"},
+            opts=Options(depends_on=[ns], replace_on_changes=["data.k"]))
+    """
+    stack.up(program)
+    before = stack.kubectl.find("configmap", "a", stack.namespace)["metadata"]["uid"]
+    result = stack.up(program.replace('"1"', '"2"'))
+    assert [(c.name, c.reason) for c in result.changes.of("replace")] == [("a", "data.k cannot change in place")]
+    assert stack.kubectl.find("configmap", "a", stack.namespace)["metadata"]["uid"] != before
+
+
+def test_secrets_stay_out_of_changes(stack: Any) -> None:
+    program = """
+        k8s.core.v1.Secret("s", metadata=meta("s"), string_data={"p": config.require_secret("p")},
+            opts=Options(depends_on=[ns]))
+    """
+    first = replace(stack, deployment=replace(stack.deployment, secrets={"p": "hunter2"}))
+    first.up(program)
+    assert first.up(program).changes.count() == {"unchanged": 2}
+    second = replace(stack, deployment=replace(stack.deployment, secrets={"p": "hunter3"}))
+    changes = second.preview(program)
+    assert [f.path for c in changes.of("update") for f in c.fields] == ["data.p"]
+    assert "hunter" not in repr(changes)
+    assert "aHVudGVy" not in repr(changes)
+    assert "hunter" not in "".join(stack.progress.lines)
+
+
+def test_a_key_taken_out_of_a_secret_goes(stack: Any) -> None:
+    program = """
+        k8s.core.v1.Secret("s", metadata=meta("s"), string_data={KEYS}, opts=Options(depends_on=[ns]))
+    """
+    stack.up(program.replace("KEYS", '"a": "1", "b": "2"'))
+    stack.up(program.replace("KEYS", '"b": "2"'))
+    assert set(stack.kubectl.find("secret", "s", stack.namespace)["data"]) == {"b"}
+
+
+def test_a_field_changed_by_hand_is_set_back(stack: Any) -> None:
+    stack.up(WEB)
+    stack.kubectl.run("scale", "deployment", "web", "--replicas=5", "-n", stack.namespace)
+    changes = stack.preview(WEB)
+    assert [(f.path, f.before, f.after) for c in changes.of("update") for f in c.fields] == [("spec.replicas", 5, 2)]
+    stack.up(WEB)
+    assert stack.kubectl.find("deployment", "web", stack.namespace)["spec"]["replicas"] == 2
+
+
+def test_what_need_not_be_awaited_is_not(stack: Any) -> None:
+    stack.within(5).up('deployment("web", wait=False, nodeSelector={"no": "such-node"})')
+    assert "web" in stack.names("deployments")
+
+
+def test_a_protected_object_stops_down(stack: Any) -> None:
+    stack.up('k8s.core.v1.ConfigMap("p", metadata=meta("p"), opts=Options(depends_on=[ns], protect=True))')
+    with pytest.raises(InputError, match="configmap/p"):
+        stack.down()
+    assert "p" in stack.names("configmaps")
+
+
+def test_a_claim_that_binds_late_is_not_waited_for(stack: Any) -> None:
+    stack.kubectl.run("delete", "storageclass", "late", "--ignore-not-found")
+    program = """
+        k8s.storage.v1.StorageClass("late", metadata={"name": "late"}, provisioner="example.com/none",
+            volume_binding_mode="WaitForFirstConsumer")
+        k8s.core.v1.PersistentVolumeClaim("c", metadata=meta("c"), spec={"storageClassName": "late",
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+            opts=Options(depends_on=[ns]))
+    """
+    stack.within(10).up(program)
+    identity = ObjectId("v1", "PersistentVolumeClaim", stack.namespace, "c")
+    assert live.read(stack.kubectl, [identity])[identity]["status"]["phase"] == "Pending"
+    stack.down(delete_data=stack.namespace)
+
+
+def test_nobody_listens_on_the_cluster(stack: Any, tmp_path: Any) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+                "contexts": [{"name": "c", "context": {"cluster": "c"}}],
+                "current-context": "c",
+            }
+        )
+    )
+    target = replace(stack.deployment.target, kubectl=replace(stack.kubectl, kubeconfig=kubeconfig))
+    with pytest.raises(EnvironmentFailure, match="refused"):
+        replace(stack, deployment=replace(stack.deployment, target=target)).up('configmap("a")')
