@@ -22,7 +22,7 @@ Manifest = dict[str, Any]
 class KubernetesObject(pulumi.CustomResource):
     """A Kubernetes object; `body` is everything of its manifest but `apiVersion`, `kind` and `metadata`."""
 
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self,
         resource_name: str,
         api_version: str,
