@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-EntityId = Annotated[str, Field(min_length=1, max_length=512, examples=["entity-0001"])]
+# PostgreSQL's text holds no NUL.
+EntityId = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00]+$", examples=["entity-0001"])]
 
 
 class PredictRequest(BaseModel):

@@ -106,13 +106,10 @@ class EarlyExpiryCache:
 
     def _use(self, key: str, kept: bytes) -> bytes | None:
         """The value of an entry, and its early refresh. None for bytes of another format."""
-        if len(kept) < _HEAD.size:
+        remaining = self._remaining(kept)
+        if remaining is None:
             return None
-        mark, expires_ms = _HEAD.unpack_from(kept)
-        if mark != _MARK:
-            return None
-        rules = self._rules
-        chance = refresh_probability(expires_ms / 1000 - self._clock(), rules.ttl_s, rules.early_fraction)
+        chance = refresh_probability(remaining, self._rules.ttl_s, self._rules.early_fraction)
         if chance and key not in self._refreshes and self._chance() < chance:
             self._count("refresh")
             task = asyncio.get_running_loop().create_task(self._refresh(key))
@@ -122,16 +119,29 @@ class EarlyExpiryCache:
             self._count("hit")
         return kept[_HEAD.size :]
 
+    def _remaining(self, kept: bytes) -> float | None:
+        """Seconds that an entry has left; None for bytes of another format."""
+        if len(kept) < _HEAD.size:
+            return None
+        mark, expires_ms = _HEAD.unpack_from(kept)
+        return expires_ms / 1000 - self._clock() if mark == _MARK else None
+
     async def _refresh(self, key: str) -> None:
         """Load one entry again beside its readers. After a failure the lock stays, and keeps the next try away."""
         if not await self._store.lock(key, self._lock_ms):
             return
         try:
-            await self._load_and_keep([key])
+            # Whoever held the lock before may have refreshed it since it was read.
+            kept = await self._store.get(key, self._rules.load_timeout_s)
+            remaining = self._remaining(kept) if kept else None
+            if remaining is None or remaining < self._rules.early_fraction * self._rules.ttl_s:
+                await self._load_and_keep([key])
         except RequestError as error:
             log.warning("an early refresh failed, the old value stays: %s", error)
         except Exception:
             log.exception("an early refresh failed, the old value stays")
+        else:
+            await self._store.unlock(key)
 
     def _flight(self, keys: list[str]) -> asyncio.Task[dict[str, bytes]]:
         """The load of keys that have no entry: one for all who wait for it. It outlives a caller that gives up."""
@@ -159,21 +169,22 @@ class EarlyExpiryCache:
         pause = 0.005
         while left:
             locks = await asyncio.gather(*(self._store.lock(key, self._lock_ms) for key in left))
-            late = until.passed()
-            ours = [key for key, held in zip(left, locks, strict=True) if held or late]
-            if ours:
-                try:
+            mine = [key for key, held in zip(left, locks, strict=True) if held]
+            try:
+                # Also those that are ours: their holders before us may just have stored them.
+                for key, kept in (await self._store.get_many(left, self._rules.load_timeout_s)).items():
+                    if self._remaining(kept) is not None:
+                        values[key] = kept[_HEAD.size :]
+                left = [key for key in left if key not in values]
+                # A holder that is not done by now has died.
+                if ours := left if until.passed() else [key for key in left if key in mine]:
                     values.update(await self._load_and_keep(ours))
-                finally:
-                    # Not of what is stored: its lock keeps away who saw nothing just before.
-                    await asyncio.gather(*(self._store.unlock(key) for key in ours if key not in values))
-            left = [key for key in left if key not in ours]
+                    left = [key for key in left if key not in ours]
+            finally:
+                await asyncio.gather(*(self._store.unlock(key) for key in mine))
             if left:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 0.05)
-                for key, kept in (await self._store.get_many(left, self._rules.load_timeout_s)).items():
-                    values[key] = kept[_HEAD.size :]
-                left = [key for key in left if key not in values]
         return values
 
     async def _load_and_keep(self, keys: list[str]) -> Mapping[str, bytes]:

@@ -1,0 +1,202 @@
+"""The model's thread pool and the queue before it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inference.batching import Batcher, usable_cores
+from inference.errors import DeadlineExceeded, ModelFailed, Overloaded
+from inference.metrics import Metrics
+
+
+class Gate:
+    """A model that works only while it is open, and remembers its batches. Its answer is the row's first feature."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.batches: list[int] = []
+        self.busy = self.most_busy = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, rows: Any) -> list[float]:
+        with self._lock:
+            self.batches.append(len(rows))
+            self.busy += 1
+            self.most_busy = max(self.most_busy, self.busy)
+        assert self.open.wait(30)
+        with self._lock:
+            self.busy -= 1
+        if (rows == -1).any():
+            raise ModelFailed("negative")
+        return [float(row[0]) for row in rows]
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    made = Gate()
+    yield made
+    made.open.set()
+
+
+def batcher(predict: Any, **options: Any) -> Batcher[float]:
+    chosen = {"threads": 2, "queue_limit": 10, "batch_limit": 4, "metrics": Metrics(), "cores": 2, **options}
+    return Batcher(predict, **chosen)
+
+
+def row(value: float) -> Any:
+    return np.array([[value]])
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+
+
+async def test_a_lone_request_starts_in_the_same_turn(gate: Gate) -> None:
+    """It waits for no company and no timer: after one more turn of the loop a thread has it."""
+    made = batcher(gate)
+    asked = asyncio.create_task(made.predict(row(7), time.monotonic() + 30))
+    await asyncio.sleep(0)  # the task runs up to its wait
+    await asyncio.sleep(0)  # the loop's next turn hands it over
+    assert made._running == 1
+    assert made.depth == 0
+    gate.open.set()
+    assert await asked == [7.0]
+    assert gate.batches == [1]
+
+
+async def test_requests_that_wait_anyway_are_scored_together_in_order(gate: Gate) -> None:
+    made = batcher(gate, threads=1)
+    asked = [asyncio.create_task(made.predict(row(0), time.monotonic() + 30))]
+    await until(lambda: gate.busy == 1)
+    asked += [asyncio.create_task(made.predict(row(number), time.monotonic() + 30)) for number in range(1, 10)]
+    await until(lambda: made.depth == 9)
+    gate.open.set()
+    assert [result for [result] in await asyncio.gather(*asked)] == list(range(10))
+    assert gate.batches == [1, 4, 4, 1]
+
+
+async def test_a_burst_is_shared_out_over_the_cores(gate: Gate) -> None:
+    gate.open.set()
+    made = batcher(gate, threads=2, batch_limit=64)
+    await asyncio.gather(*(made.predict(row(number), time.monotonic() + 30) for number in range(8)))
+    assert sorted(gate.batches) == [4, 4]
+
+
+async def test_threads_are_bounded_and_above_the_limit_is_overloaded(gate: Gate) -> None:
+    metrics = Metrics()
+    made = batcher(gate, threads=2, queue_limit=10, batch_limit=1, metrics=metrics)
+    asked = []
+    for _ in range(2):
+        asked.append(asyncio.create_task(made.predict(row(1), time.monotonic() + 30)))
+        await asyncio.sleep(0.01)
+    await until(lambda: gate.busy == 2)
+    asked += [asyncio.create_task(made.predict(row(1), time.monotonic() + 30)) for _ in range(30)]
+    await asyncio.sleep(0.05)
+    assert metrics.registry.get_sample_value("request_queue_depth") == 10
+    assert metrics.registry.get_sample_value("request_queue_limit") == 10
+    assert metrics.registry.get_sample_value("model_threads_busy") == 2
+    assert sum(task.done() for task in asked) == 20
+    gate.open.set()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(isinstance(answer, Overloaded) for answer in answers) == 20
+    assert sum(answer == [1.0] for answer in answers) == 12
+    assert gate.most_busy == 2
+    assert metrics.registry.get_sample_value("request_queue_depth") == 0
+
+
+async def test_who_gives_up_leaves_the_queue_at_once(gate: Gate) -> None:
+    made = batcher(gate, threads=1)
+    first = asyncio.create_task(made.predict(row(1), time.monotonic() + 30))
+    await until(lambda: gate.busy == 1)
+    others = [asyncio.create_task(made.predict(row(2), time.monotonic() + 30)) for _ in range(10)]
+    await until(lambda: made.depth == 10)
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    assert made.depth == 0
+    gate.open.set()
+    assert await first == [1.0]
+    assert gate.batches == [1]
+
+
+async def test_rows_that_are_too_late_are_not_scored(gate: Gate) -> None:
+    made = batcher(gate, threads=1)
+    first = asyncio.create_task(made.predict(row(1), time.monotonic() + 30))
+    await until(lambda: gate.busy == 1)
+    late = asyncio.create_task(made.predict(row(2), time.monotonic() + 0.02))
+    on_time = asyncio.create_task(made.predict(row(3), time.monotonic() + 30))
+    await asyncio.sleep(0.05)
+    gate.open.set()
+    assert (await first, await on_time) == ([1.0], [3.0])
+    with pytest.raises(DeadlineExceeded):
+        await late
+    assert gate.batches == [1, 1]
+
+
+async def test_a_row_that_the_model_refuses_fails_alone(gate: Gate) -> None:
+    made = batcher(gate, threads=1)
+    asked = [asyncio.create_task(made.predict(row(value), time.monotonic() + 30)) for value in (1, -1, 3)]
+    await until(lambda: gate.busy == 1)
+    gate.open.set()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert answers[0] == [1.0]
+    assert isinstance(answers[1], ModelFailed)
+    assert answers[2] == [3.0]
+    assert await made.predict(row(4), time.monotonic() + 30) == [4.0]
+
+
+async def test_many_rows_go_in_parts_so_that_others_get_between(gate: Gate) -> None:
+    made = batcher(gate, threads=1, batch_limit=4)
+    many = asyncio.create_task(made.predict(np.arange(10.0)[:, None], time.monotonic() + 30))
+    await until(lambda: gate.busy == 1)
+    gate.open.set()
+    assert await many == list(range(10))
+    assert gate.batches == [4, 4, 2]
+
+
+async def test_the_loop_goes_on_while_the_model_works() -> None:
+    """A heartbeat beside a model that takes 0.3 s a call in all threads."""
+
+    def slow(rows: Any) -> list[float]:
+        time.sleep(0.3)
+        return [0.0] * len(rows)
+
+    made = batcher(slow, threads=4, queue_limit=1000)
+    asked = [asyncio.create_task(made.predict(row(1), time.monotonic() + 30)) for _ in range(32)]
+    longest, last = 0.0, time.monotonic()
+    while not all(task.done() for task in asked):
+        await asyncio.sleep(0.001)
+        now = time.monotonic()
+        longest, last = max(longest, now - last), now
+    # A loop that ran the model itself would stand for 0.3 s; the rest is a busy machine's own.
+    assert longest < 0.25
+
+
+async def test_close_cancels_who_waits(gate: Gate) -> None:
+    made = batcher(gate, threads=1)
+    running = asyncio.create_task(made.predict(row(1), time.monotonic() + 30))
+    await until(lambda: gate.busy == 1)
+    waiting = asyncio.create_task(made.predict(row(1), time.monotonic() + 30))
+    await until(lambda: made.depth == 1)
+    made.close()
+    with suppress(asyncio.CancelledError):
+        await waiting
+    assert waiting.cancelled()
+    gate.open.set()
+    assert await running == [1.0]
+
+
+def test_cores_are_those_that_the_process_may_use() -> None:
+    import os  # noqa: PLC0415
+
+    assert 0 < usable_cores() <= len(os.sched_getaffinity(0))
