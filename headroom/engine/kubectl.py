@@ -63,7 +63,7 @@ class KubectlEngine:
         for n, (_, objects) in enumerate(waves, 1):
             title = f"wave {n} of {len(waves)}: {_summary(objects)}"
             with step(progress, title, done=f"{title}: ready"):
-                warnings += self._wave(kubectl, objects, planned, progress)
+                warnings += self._wave(kubectl, rendered.stack, objects, planned, progress)
         if planned.deletions:
             with step(progress, f"removing {len(planned.deletions)} objects that the stack has no more"):
                 self._delete(kubectl, planned.deletions, progress)
@@ -85,7 +85,7 @@ class KubectlEngine:
                 fix=f"--delete-data {namespace}, if you mean to delete it all",
             )
         there = existing(kubectl, [e.id for e in entries])
-        mine = [e for e in entries if e.id in there and live.ours(there[e.id])]
+        mine = [e for e in entries if e.id in there and live.ours(there[e.id], deployment.stack)]
         protected = [str(e.id) for e in mine if e.protect and not e.retain]
         if protected:
             raise InputError(f"protected from deletion: {', '.join(protected)}", fix="take `protect` off them first")
@@ -123,17 +123,17 @@ class KubectlEngine:
         if found:
             with step(progress, f"waiting for the former {identity} to go"):
                 rollout.until_gone(kubectl, [identity], self.timeout, progress)
-        return _applied(kubectl, [o for o in rendered.objects if o.id == identity])
+        return _applied(kubectl, rendered.stack, [o for o in rendered.objects if o.id == identity])
 
     def _wave(
-        self, kubectl: Kubectl, objects: Sequence[RenderedObject], planned: Planned, progress: Progress
+        self, kubectl: Kubectl, stack: str, objects: Sequence[RenderedObject], planned: Planned, progress: Progress
     ) -> tuple[str, ...]:
         replaced = [o.id for o in objects if planned.actions[o.id] == "replace"]
         if replaced:
             progress.detail(f"replacing {', '.join(str(i) for i in replaced)}")
             self._delete(kubectl, replaced, progress)
         changed = [o for o in objects if planned.actions[o.id] != "unchanged"]
-        warnings = _applied(kubectl, changed)
+        warnings = _applied(kubectl, stack, changed)
         untouched = {o.id: planned.found[o.id] for o in objects if planned.actions[o.id] == "unchanged"}
         rollout.until_ready(kubectl, [o.id for o in objects], self.timeout, progress, known=untouched)
         return warnings
@@ -202,9 +202,9 @@ def _refuse(changes: Changes) -> None:
         )
 
 
-def _applied(kubectl: Kubectl, objects: Sequence[RenderedObject]) -> tuple[str, ...]:
+def _applied(kubectl: Kubectl, stack: str, objects: Sequence[RenderedObject]) -> tuple[str, ...]:
     try:
-        return live.apply(kubectl, [o.manifest for o in objects]).warnings
+        return live.apply(kubectl, [live.marked(o.manifest, stack) for o in objects]).warnings
     except live.Rejected as error:
         raise EnvironmentFailure(str(error), fix=rollout.AGAIN) from error
 

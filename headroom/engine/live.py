@@ -13,6 +13,7 @@ from headroom.errors import EnvironmentFailure
 from headroom.kubectl import Kubectl
 
 MANAGER = "headroom"
+OWNER = "headroom.dev/stack"
 _MINUTES = 300
 
 
@@ -35,7 +36,7 @@ def read(kubectl: Kubectl, ids: Iterable[ObjectId]) -> dict[ObjectId, Manifest]:
     if not stubs:
         return {}
     out = kubectl.run(
-        *("get", "-f", "-", "-o", "json", "--ignore-not-found", "--show-managed-fields"),
+        *("get", "-f", "-", "-o", "json", "--ignore-not-found"),
         stdin=json.dumps(_list(stubs)),
         timeout=_MINUTES,
     ).stdout
@@ -81,13 +82,17 @@ def delete(kubectl: Kubectl, ids: Sequence[ObjectId], *, foreground: bool = Fals
     )
 
 
-def ours(live: Manifest) -> bool:
-    """Whether this engine has applied the object: what somebody else made under the same name is never deleted.
+def marked(manifest: Manifest, stack: str) -> Manifest:
+    """The manifest with the annotation that says whose it is. On the object only: pods do not roll for it."""
+    metadata = manifest["metadata"]
+    annotations = {**(metadata.get("annotations") or {}), OWNER: stack}
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}}
 
-    An object applied with nothing but its name has no managed fields; one made in any other way has some.
-    """
-    managed = live["metadata"].get("managedFields") or []
-    return not managed or any(f.get("manager") == MANAGER for f in managed)
+
+def ours(live: Manifest, stack: str) -> bool:
+    """Whether this engine applied the object for the stack: what somebody else made under the same name is never
+    deleted."""
+    return (live["metadata"].get("annotations") or {}).get(OWNER) == stack
 
 
 def sendable(manifest: Manifest) -> Manifest:

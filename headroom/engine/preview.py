@@ -38,7 +38,8 @@ def plan(kubectl: Kubectl, rendered: Rendered, record: Record | None) -> Planned
     """
     rooms = {ObjectId("v1", "Namespace", "", o.id.namespace) for o in rendered.objects if o.id.namespace}
     found = live.read(kubectl, sorted({o.id for o in rendered.objects} | rooms))
-    manifests = [_checkable(o, {r.name for r in rooms if r in found}) for o in rendered.objects]
+    there = {r.name for r in rooms if r in found}
+    manifests = [live.marked(_checkable(o, there), rendered.stack) for o in rendered.objects]
     answers, warnings = _dry_run(kubectl, manifests)
     items: list[Change] = []
     for o, answer in zip(rendered.objects, answers, strict=True):
@@ -102,7 +103,11 @@ def _deletions(kubectl: Kubectl, rendered: Rendered, record: Record | None) -> t
     if not gone:
         return ()
     exist = existing(kubectl, [e.id for e in gone])
-    return tuple(e.id for e in sorted(gone, key=lambda e: (-e.wave, e.id)) if e.id in exist and live.ours(exist[e.id]))
+    return tuple(
+        e.id
+        for e in sorted(gone, key=lambda e: (-e.wave, e.id))
+        if e.id in exist and live.ours(exist[e.id], rendered.stack)
+    )
 
 
 def existing(kubectl: Kubectl, ids: Sequence[ObjectId]) -> dict[ObjectId, Manifest]:

@@ -47,7 +47,7 @@ def load(file: Path, project: str, secrets: Mapping[str, Any] | None = None) -> 
     config = _mapping(file).get("config") or {}
     if not isinstance(config, dict):
         raise InputError(f"{file}: `config` must be a mapping of keys to values, not {type(config).__name__}")
-    given = {path: v for k, value in (secrets or {}).items() for path, v in _leaves(_full(k, project), value)}
+    given = {path: v for k, value in (secrets or {}).items() for path, v in leaves(_full(k, project), value)}
     values: dict[str, Any] = {}
     secret: set[str] = set()
     missing: list[str] = []
@@ -68,11 +68,11 @@ def load(file: Path, project: str, secrets: Mapping[str, Any] | None = None) -> 
     return StackConfig({k: _text(v) for k, v in values.items()}, frozenset(secret), tuple(sorted(missing)))
 
 
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+def leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     """The values inside `value` with the path of each, `key.inner.deeper`."""
     if isinstance(value, Mapping):
         for k, v in value.items():
-            yield from _leaves(f"{path}.{k}", v)
+            yield from leaves(f"{path}.{k}", v)
     else:
         yield path, value
 
