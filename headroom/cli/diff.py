@@ -6,7 +6,9 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from headroom import project
@@ -76,7 +78,10 @@ def _print_stack(found: StackDiff) -> None:
     for problem in found.problems:
         out.print(f"  [red]{escape(problem)}[/red]")
     if found.settings:
-        out.print(_settings(found))
+        table = _settings(found)
+        # Rich would fold cells into a narrow log; whole lines can be searched and copied.
+        width = Measurement.get(out, out.options.update(max_width=1000), table).maximum
+        Console(file=out.file, width=width, highlight=False).print(table)
     for danger in found.dangers:
         out.print(f"  [red]{danger.kind}[/red] [bold]{escape(danger.subject)}[/bold] {escape(danger.words)}")
     for component, message in found.warnings:
@@ -91,7 +96,7 @@ def _print_stack(found: StackDiff) -> None:
 def _settings(found: StackDiff) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 2))
     for heading in ("setting", "before → after", "bound by", "p99", "$/month"):
-        table.add_column(heading, no_wrap=heading == "setting")
+        table.add_column(heading, no_wrap=True)
     told: set[str] = set()
     for change in found.settings:
         name, both = words.setting(change)

@@ -9,7 +9,7 @@ import re
 import unicodedata
 
 _BREAK = "\u200b"  # zero width space: GitHub looks for mentions and links in the rendered text, past every escape
-_PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+!|~^$=])")
+_PUNCTUATION = re.compile(r"([\\`*_\[\]|~^$])")
 _LINKS = re.compile(r"(?<=[@#])|(?<=:)(?=//)|(?i:(?<=\bwww)(?=\.))|(?i:(?<=\bGH)(?=-\d))")
 _PLAIN_CODE = re.compile(r"[^`|\\\n]+")
 _BACKTICKS = re.compile(r"`+")

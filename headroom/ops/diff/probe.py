@@ -58,6 +58,7 @@ def _planned(stack: str, file: Path) -> dict[str, Any]:
         ]
         for g in groups
     }
+    costs["total"] = [float(made.monthly_cost_at_min.value), float(made.monthly_cost_at_max.value)]
     return {
         "lines": [
             {
@@ -107,7 +108,7 @@ def _without_secrets(manifest: Mapping[str, Any], secret_paths: tuple[tuple[str,
 
 def _text(text: str, folder: Path) -> str:
     """A message that names files as the project does, and holds no secret."""
-    return plaintext.scrub(text.replace(f"{folder}/", "").replace(str(folder), "."))
+    return plaintext.scrub(text.replace(f"{folder}/", "").replace(str(folder), "the project"))
 
 
 if __name__ == "__main__":

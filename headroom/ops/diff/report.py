@@ -139,8 +139,7 @@ def _formulas(diff: StackDiff) -> list[str]:
         name, _ = words.setting(change)
         for side, line in (("before", change.before), ("after", change.after)):
             if line is not None and line.because:
-                formula = f"{cut(line.because, 300)} = {cut(words.line_value(line), 60)}"
-                rows.append(f"- {code(cut(name, 100))} {side}: {prose(formula)}")
+                rows.append(f"- {code(cut(name, 100))} {side}: {prose(cut(line.because, 300))}")
     return rows
 
 

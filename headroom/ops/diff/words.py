@@ -74,7 +74,9 @@ def bill(diff: StackDiff, component: str) -> str:
 
 def cost(diff: StackDiff) -> str:
     """The bill of the stack before and after, at minimum and maximum replicas; empty where no plan has it."""
-    parts = []
+    parts: list[str] = []
+    if diff.problems:
+        return ""
     for name, at in ((COST_AT_MIN, "at minimum"), (COST_AT_MAX, "at maximum")):
         old, new = _line(diff.before, TOTAL, name), _line(diff.after, TOTAL, name)
         was, now = (quantity.number(x.value) if x else None for x in (old, new))
