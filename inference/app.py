@@ -12,7 +12,7 @@ import psycopg
 from fastapi import FastAPI
 
 from inference import tracing
-from inference.api import router
+from inference.api import direct, router
 from inference.batching import Batcher
 from inference.cache.early_expiry import CacheRules
 from inference.cache.redis_store import RedisStore
@@ -79,8 +79,11 @@ def make_application(settings: Settings) -> Application:
         redoc_url=None,
     )
     service = PredictionService(model, batcher, features, tracer)
-    app.include_router(router(service, settings, metrics, activity, about))
-    edge = Edge(app, metrics=metrics, activity=activity, tracer=tracer, access_log=settings.access_log)
+    routes = router(service, settings, metrics, activity, about)
+    app.include_router(routes)
+    edge = Edge(
+        app, metrics=metrics, activity=activity, tracer=tracer, access_log=settings.access_log, direct=direct(routes)
+    )
     return Application(edge, activity, metrics)
 
 

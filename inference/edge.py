@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from itertools import count
 from time import monotonic, perf_counter
 from typing import Any, Literal
@@ -52,8 +52,11 @@ class Edge:
         activity: Activity,
         tracer: Tracer,
         access_log: Literal["all", "failures", "none"],
+        direct: Mapping[tuple[str, str], App] | None = None,
     ) -> None:
+        """`direct` has apps for single routes, by method and path, that are called past `app`."""
         self._app = app
+        self._direct = dict(direct or {})
         self._metrics = metrics
         self._activity = activity
         self._tracer = tracer
@@ -87,15 +90,16 @@ class Edge:
                     message["headers"].append((b"connection", b"close"))
             await send(message)
 
+        app = self._direct.get((scope["method"], path), self._app)
         if is_work:
             activity.in_flight += 1
         try:
             if self._tracer.on and is_work:
                 headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
                 with self._tracer.request(f"{scope['method']} {path}", headers):
-                    await self._app(scope, receive, answer)
+                    await app(scope, receive, answer)
             else:
-                await self._app(scope, receive, answer)
+                await app(scope, receive, answer)
         finally:
             if is_work:
                 activity.in_flight -= 1

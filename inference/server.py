@@ -62,6 +62,7 @@ def make_server(app: object, activity: Activity, settings: Settings) -> Server:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # nothing asks who the client is
         # Longer than a load balancer or ingress keeps its idle connections, so that it never writes into a closed one.
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, round(settings.deadline_max_ms / 1000)),
