@@ -9,7 +9,7 @@ from components.objects import Manifest
 from headroom.capacity.plan.model import ImagesPlan, Resources
 
 USER_ID = 10001
-"""Above the ids that a node's own accounts have, so a file of the host never belongs to a pod by chance."""
+"""Any user will do for most images; one above the ids that a node's own accounts have owns no file of the host."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,17 @@ class SecretKey:
 
 
 def pod_defaults(
-    images: ImagesPlan, service_account: str, grace_period_seconds: int, *, uses_api: bool = False
+    images: ImagesPlan,
+    service_account: str,
+    grace_period_seconds: int,
+    *,
+    uses_api: bool = False,
+    user_id: int = USER_ID,
 ) -> Manifest:
-    """Pod-level fields: non-root, seccomp, no API token unless asked for, no variables of the neighbours' addresses."""
+    """Pod-level fields: non-root, seccomp, no API token unless asked for, no variables of the neighbours' addresses.
+
+    `user_id` is for images whose program looks itself up in `/etc/passwd`.
+    """
     pod: Manifest = {
         "serviceAccountName": service_account,
         "automountServiceAccountToken": uses_api,
@@ -31,9 +39,9 @@ def pod_defaults(
         "terminationGracePeriodSeconds": grace_period_seconds,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
+            "runAsUser": user_id,
+            "runAsGroup": user_id,
+            "fsGroup": user_id,
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
@@ -62,8 +70,11 @@ def resources(plan: Resources) -> Manifest:
     }
 
 
-def spread(selector: Mapping[str, str]) -> list[Manifest]:
-    """Spread over zones, then nodes. Never in the way of a start: a cluster of one node runs everything."""
+def spread(selector: Mapping[str, str], revision_label: str = "pod-template-hash") -> list[Manifest]:
+    """Spread over zones, then nodes. Never in the way of a start: a cluster of one node runs everything.
+
+    `revision_label` is what the workload's controller tells revisions by; `controller-revision-hash` for StatefulSets.
+    """
     return [
         {
             "maxSkew": 1,
@@ -71,7 +82,7 @@ def spread(selector: Mapping[str, str]) -> list[Manifest]:
             "whenUnsatisfiable": "ScheduleAnyway",
             "labelSelector": {"matchLabels": dict(selector)},
             # Each revision is spread by itself; else the old one's pods decide where a rollout puts the new.
-            "matchLabelKeys": ["pod-template-hash"],
+            "matchLabelKeys": [revision_label],
         }
         for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
     ]
