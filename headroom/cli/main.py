@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from headroom.cli import local, plan, verify
+from headroom.cli import backend, deploy, diff, local, plan, secrets, verify
 from headroom.cli.console import err, out
 from headroom.errors import HeadroomError, InputError
 
@@ -25,8 +25,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(plan.plan)
+app.command()(deploy.render)
+app.command()(deploy.preview)
+app.command()(deploy.up)
+app.command()(deploy.down)
 app.command()(verify.verify)
+app.command()(diff.diff)
 app.add_typer(local.app, name="local")
+app.add_typer(backend.app, name="backend")
+app.add_typer(secrets.app, name="secrets")
 
 
 def _version(show: bool) -> None:

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from headroom import kubectl, local
+from headroom import local
+from headroom.engine.model import Target
 from headroom.errors import EnvironmentFailure
 
 
-@dataclass(frozen=True)
-class Target:
-    """`title` is how it is called in messages; `embedded` is None for a cluster of the user's own."""
+def resolve(context: str | None, name: str) -> tuple[Target, local.Cluster | None]:
+    """The target of `--context`, else of `--name` with its embedded cluster.
 
-    title: str
-    kubectl: kubectl.Kubectl
-    real_pods: bool
-    embedded: local.Cluster | None
-
-
-def resolve(context: str | None, name: str) -> Target:
-    """The target of `--context`, else of `--name`. Raises EnvironmentFailure when the embedded cluster is not up."""
+    Raises EnvironmentFailure when the embedded cluster is not up.
+    """
     if context:
-        door = kubectl.Kubectl(kubectl.on_path(), None, context)
-        return Target(f"context {context}", door, real_pods=True, embedded=None)
+        return Target.named(context), None
     cluster = local.find(name)
     if cluster is None:
         raise EnvironmentFailure(
             f"the embedded cluster {name!r} is not running",
             fix=f"headroom local up --name {name}, or name a cluster of yours with --context",
         )
-    door = kubectl.Kubectl(cluster.kubectl, cluster.kubeconfig, cluster.context)
-    return Target(f"embedded cluster {name} ({cluster.nodes} nodes)", door, cluster.nodes == "real", cluster)
+    return Target.of(cluster), cluster

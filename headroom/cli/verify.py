@@ -39,7 +39,7 @@ def verify(
 ) -> None:
     """Check a live stack against its plan. Exit 1 if a check fails; each failure comes with the command that helps."""
     plan = plans.make(demands.load(stack, config or project.stack_file(stack)))
-    where = target.resolve(context, name)
+    where, _ = target.resolve(context, name)
     found = []
     for finding in checks.run(checks.Scene(plan, where.kubectl, where.real_pods)):
         found.append(finding)

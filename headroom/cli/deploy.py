@@ -1,0 +1,160 @@
+"""`headroom render`, `preview`, `up` and `down`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from headroom import project
+from headroom.cli import options, target
+from headroom.cli.console import ConsoleProgress, err, out
+from headroom.engine import render as renderer
+from headroom.engine import select
+from headroom.engine.model import Action, Change, Changes
+from headroom.errors import InputError
+from headroom.ops import deploy
+
+STYLE: dict[Action, str] = {
+    "create": "green",
+    "update": "yellow",
+    "replace": "bold red",
+    "delete": "red",
+    "unchanged": "dim",
+    "refused": "bold red",
+}
+SHOWN_FIELDS = 8
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before changing a cluster named with --context.")]
+
+
+def render(
+    out_: Annotated[Path, typer.Option("--out", "-o", help="The folder to write to; made when missing.")],
+    stack: options.Stack = "local",
+    config: options.ConfigFile = None,
+    with_secrets: Annotated[
+        bool, typer.Option("--with-secrets", help="Write Secrets too, in files that only you can read.")
+    ] = False,
+) -> None:
+    """Write a stack's Kubernetes objects, one YAML file each, for GitOps and for reviews.
+
+    Byte-identical when nothing changed. Secrets are left out and listed by name unless --with-secrets is given.
+    """
+    rendered = renderer.render(project.root(), stack, config_file=config)
+    written = renderer.write(rendered, out_, with_secrets=with_secrets)
+    err.print(f"{len(written)} files in {escape(str(out_))}")
+
+
+def preview(
+    stack: options.Stack = "local",
+    context: options.Context = None,
+    name: options.ClusterName = "headroom",
+    config: options.ConfigFile = None,
+) -> None:
+    """Show what `up` would do to each object. Touches nothing."""
+    progress = ConsoleProgress()
+    request = _request(stack, config, context, name)
+    engine = select.choose(request.target, progress)
+    show(engine.preview(deploy.prepare(request, progress), progress))
+
+
+def up(
+    stack: options.Stack = "local",
+    context: options.Context = None,
+    name: options.ClusterName = "headroom",
+    config: options.ConfigFile = None,
+    yes: Yes = False,
+) -> None:
+    """Make the cluster as the stack file says, in the program's order, and wait until it runs.
+
+    Stopped with Ctrl-C, the same command goes on from there. A second run changes nothing.
+    """
+    progress = ConsoleProgress()
+    request = _request(stack, config, context, name)
+    engine = select.choose(request.target, progress)
+    deployment = deploy.prepare(request, progress)
+    if request.cluster is None and not yes:
+        show(engine.preview(deployment, progress))
+        _ask(f"do this on {request.target.title}?")
+    result = engine.up(deployment, progress)
+    show(result.changes, unchanged=False)
+    for kept in result.kept:
+        err.print(f"[dim]kept, it holds data:[/dim] {escape(kept)}")
+    out.print(f"stack {stack} is up on {escape(request.target.title)} after {result.seconds:.0f} s")
+    if not request.target.real_pods:
+        out.print("[yellow]its nodes are fake: pods are objects only, no software runs in them[/yellow]")
+
+
+def down(
+    stack: options.Stack = "local",
+    context: options.Context = None,
+    name: options.ClusterName = "headroom",
+    config: options.ConfigFile = None,
+    delete_data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMESPACE",
+            help="Delete namespaces and volume claims too, with all data. Takes the namespace's name, typed out.",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Delete a stack, last first. Namespaces and volume claims stay unless --delete-data names the namespace."""
+    progress = ConsoleProgress()
+    request = _request(stack, config, context, name)
+    engine = select.choose(request.target, progress)
+    if request.cluster is None and not yes:
+        _ask(f"delete stack {stack}{' and all its data' if delete_data else ''} on {request.target.title}?")
+    result = engine.down(deploy.bare(request), progress, delete_data=delete_data)
+    show(result.changes)
+    for kept in result.kept:
+        out.print(f"kept, it holds data: {escape(kept)}")
+    if result.kept:
+        namespace = request.plan().namespace
+        out.print(f"delete the data too: headroom down --stack {stack} --delete-data {namespace}")
+
+
+def show(changes: Changes, *, unchanged: bool = True) -> None:
+    """One line an object, its changed fields below, a count at the end."""
+    for change in changes.items:
+        if change.action != "unchanged":
+            _say(change)
+    for warning in changes.warnings:
+        err.print(f"[yellow]warning:[/yellow] {escape(warning)}")
+    counted = ", ".join(f"{n} {action}" for action, n in changes.count().items() if unchanged or action != "unchanged")
+    out.print(counted or "nothing to change")
+
+
+def _say(change: Change) -> None:
+    where = f"{change.namespace}/{change.name}" if change.namespace else change.name
+    style = STYLE[change.action]
+    out.print(f"[{style}]{change.action:9}[/{style}] {escape(change.kind)} {escape(where)}")
+    if change.reason:
+        out.print(f"          {escape(change.reason)}")
+    for field in change.fields[:SHOWN_FIELDS]:
+        hidden = field.before is None and field.after is None
+        values = "" if hidden else f": {_short(field.before)} → {_short(field.after)}"
+        out.print(f"          [dim]{escape(field.path + values)}[/dim]")
+    if len(change.fields) > SHOWN_FIELDS:
+        out.print(f"          [dim]… and {len(change.fields) - SHOWN_FIELDS} more[/dim]")
+
+
+def _short(value: object) -> str:
+    text = "(none)" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _request(stack: str, config: Path | None, context: str | None, name: str) -> deploy.Request:
+    file = config or project.stack_file(stack)
+    where, cluster = target.resolve(context, name)
+    return deploy.Request(stack, file, where, cluster)
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise InputError("this changes a cluster of yours and nobody is there to confirm it", fix="add --yes")
+    typer.confirm(question, abort=True)

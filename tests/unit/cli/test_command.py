@@ -1,0 +1,161 @@
+"""The command as a person meets it: its words, its exit codes, and what it never prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+HEADROOM = Path(sys.executable).with_name("headroom")
+
+
+def run(*args: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([HEADROOM, *args], capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.fixture
+def stack_file(tmp_path: Path) -> Path:
+    """A stack that works; tests change one thing in it."""
+    file = tmp_path / "Pulumi.mine.yaml"
+    file.write_text(
+        "config:\n"
+        "  headroom:environment: dev\n"
+        "  headroom:services:\n"
+        "    api:\n"
+        "      preset: fastapi\n"
+        "      image: registry.example/api:1.0.0\n"
+        "      demand: {targetRps: 900, latency: {p99: 100ms}}\n"
+        "      profile: {rpsPerPod: 100, serviceTime: 8ms}\n"
+    )
+    return file
+
+
+def test_plan_as_json_has_the_promised_shape() -> None:
+    done = run("plan", "--stack", "prod", "--format", "json")
+    assert done.returncode == 0
+    plan = json.loads(done.stdout)
+    assert list(plan) == ["stack", "lines", "warnings"]
+    assert plan["stack"] == "prod"
+    assert all(list(line) == ["component", "setting", "value", "unit", "because", "boundBy"] for line in plan["lines"])
+    values = {(line["component"], line["setting"]): line["value"] for line in plan["lines"]}
+    assert values["inference", "maxReplicas"] == 15
+    assert values["postgres", "nodes"] == 8
+    assert values["h2o", "heap"] == "40Gi"
+
+
+def test_plan_of_a_file_elsewhere(stack_file: Path) -> None:
+    done = run("plan", "--stack", "mine", "--config", str(stack_file))
+    assert done.returncode == 0, done.stderr
+    assert "replicasAtTarget" in done.stdout
+    assert "ceil(900 rps / 100 a pod) = 9" in done.stdout
+
+
+def test_plan_in_a_year_grows(stack_file: Path) -> None:
+    stack_file.write_text(stack_file.read_text().replace("targetRps: 900", "targetRps: 900, growth: 0.5"))
+    done = run("plan", "--config", str(stack_file), "--in", "12mo", "--format", "markdown")
+    assert "| api | replicasAtTarget | 14 pods |" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("targetRps: 900", "targetRsp: 900"), ["headroom:services.api.demand.targetRsp", "targetRps"]),
+        (("8ms", "8parsecs"), ["headroom:services.api.profile.serviceTime", "8parsecs"]),
+        (("targetRps: 900", "targetRps: -1"), ["headroom:services.api.demand.targetRps", "-1"]),
+        (("p99: 100ms", "p99: 30ms"), ["30", "36.8"]),
+        (("rpsPerPod: 100", "rpsPerPod: 100}\n      override: {maxReplicas: {value: 30}"), ["because"]),
+        (("preset: fastapi", "preset: fastapy"), ["fastapy", "fastapi"]),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_2(stack_file: Path, change: tuple[str, str], words: list[str]) -> None:
+    stack_file.write_text(stack_file.read_text().replace(*change))
+    done = run("plan", "--config", str(stack_file))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+    for word in words:
+        assert word in done.stderr
+
+
+def test_an_unknown_stack_names_those_there_are() -> None:
+    done = run("plan", "--stack", "prd")
+    assert done.returncode == 2
+    assert "Pulumi.prd.yaml does not exist" in done.stderr
+    assert "dev, local, prod, staging" in done.stderr
+
+
+@pytest.mark.parametrize("args", [("pln",), ("plan", "--stack"), ("plan", "--format", "xml"), ("up", "--nope")])
+def test_a_mistyped_command_is_exit_2_and_points_to_help(args: tuple[str, ...]) -> None:
+    done = run(*args)
+    assert done.returncode == 2
+    assert "--help" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["preview", "up", "down", "verify"])
+def test_without_a_cluster_it_says_how_to_get_one(command: str) -> None:
+    done = run(command, "--stack", "local", "--name", "nobody-made-this-one")
+    assert done.returncode == 1
+    assert "nobody-made-this-one" in done.stderr
+    assert "headroom local up" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "plan", "render", "preview", "up", "down", "verify", "diff", "local up", "local down", "local status"],
+)
+def test_help_teaches(path: str) -> None:
+    done = run(*path.split(), "--help")
+    assert done.returncode == 0
+    assert "Usage: headroom" in done.stdout
+    assert len(done.stdout.splitlines()) > 8
+
+
+def test_render_is_byte_identical_and_leaves_secrets_out(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        done = run("render", "--stack", "prod", "--out", str(tmp_path / folder))
+        assert done.returncode == 0, done.stderr
+    one, two = ({f.name: f.read_bytes() for f in (tmp_path / d).iterdir()} for d in ("one", "two"))
+    assert one == two
+    assert not any(b"kind: Secret\n" in text for text in one.values())
+
+
+def test_interrupt_is_one_line_and_exit_130() -> None:
+    # `plan` reads a file that never ends, so the interrupt meets it at work.
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        [HEADROOM, "plan", "--config", f"/dev/fd/{read}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        pass_fds=[read],
+        cwd=ROOT,
+    )
+    try:
+        os.write(write, b"config:\n")
+        _wait_until_reading(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        os.close(read)
+        os.close(write)
+        process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert "stopped" in errors
+
+
+def _wait_until_reading(pid: int) -> None:
+    """Until the process waits on the pipe."""
+    for _ in range(600):
+        if "pipe" in Path(f"/proc/{pid}/wchan").read_text():
+            return
+        subprocess.run(["sleep", "0.05"], check=True)
+    pytest.fail("the command never came to read its file")
