@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from headroom.engine import live, needs, record, rollout
+from headroom.engine import live, needs, readiness, record, rollout
 from headroom.engine.model import Change, Changes, Deployment, Result
 from headroom.engine.preview import Planned, existing, plan
 from headroom.engine.record import Entry, Record
@@ -61,6 +61,8 @@ class KubectlEngine:
                 record.write(kubectl, during)
         waves = list(rendered.waves())
         for n, (_, objects) in enumerate(waves, 1):
+            if _settled(objects, planned):
+                continue
             title = f"wave {n} of {len(waves)}: {_summary(objects)}"
             with step(progress, title, done=f"{title}: ready"):
                 warnings += self._wave(kubectl, rendered.stack, objects, planned, progress)
@@ -207,6 +209,13 @@ def _applied(kubectl: Kubectl, stack: str, objects: Sequence[RenderedObject]) ->
         return live.apply(kubectl, [live.marked(o.manifest, stack) for o in objects]).warnings
     except live.Rejected as error:
         raise EnvironmentFailure(str(error), fix=rollout.AGAIN) from error
+
+
+def _settled(objects: Sequence[RenderedObject], planned: Planned) -> bool:
+    """Whether a wave is as it should be already."""
+    return all(
+        planned.actions[o.id] == "unchanged" and readiness.of(planned.found[o.id]) == readiness.READY for o in objects
+    )
 
 
 def _kept(kubectl: Kubectl, before: Record | None, rendered: Rendered) -> list[Entry]:

@@ -47,7 +47,7 @@ def plan(kubectl: Kubectl, rendered: Rendered, record: Record | None) -> Planned
     deletions = _deletions(kubectl, rendered, record)
     items += [_named("delete", identity) for identity in deletions]
     actions = {o.id: c.action for o, c in zip(rendered.objects, items, strict=False)}
-    return Planned(actions, deletions, Changes(tuple(items), warnings), found)
+    return Planned(actions, deletions, Changes(tuple(items), (*rendered.warnings, *warnings)), found)
 
 
 def _checkable(o: RenderedObject, namespaces: Iterable[str]) -> Manifest:

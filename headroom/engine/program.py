@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import runpy
 import sys
 from collections.abc import Iterator
@@ -48,7 +49,14 @@ def run(project: Path, name: str, stack: str, config: StackConfig) -> Recorder:
     try:
         settings.reset_options(project=name, stack=stack, root_directory=str(project), organization="organization")
         pulumi_config.set_all_config(dict(config.values), sorted(config.secret_keys))
-        mocks.set_mocks(recorder.mocks, project=name, stack=stack, preview=False, monitor=recorder)
+        mocks.set_mocks(
+            recorder.mocks,
+            project=name,
+            stack=stack,
+            preview=False,
+            monitor=recorder,
+            logger=_logger(recorder.warnings),
+        )
         loop.run_until_complete(run_pulumi_func(program))
     except BaseException:
         # What the program raised comes before what its loose ends raised while they were waited for.
@@ -58,6 +66,18 @@ def run(project: Path, name: str, stack: str, config: StackConfig) -> Recorder:
     finally:
         _close(loop)
     return recorder
+
+
+def _logger(warnings: list[str]) -> logging.Logger:
+    """What `pulumi.log` talks to: warnings and errors are kept for the caller, nothing is printed."""
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            warnings.append(record.getMessage())
+
+    logger = logging.Logger("pulumi", logging.WARNING)
+    logger.addHandler(Keep())
+    return logger
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:

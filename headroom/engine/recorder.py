@@ -83,6 +83,7 @@ class Recorder(mocks.MockMonitor):
         self.registrations: dict[str, Resource] = {}
         self.outputs: dict[str, struct_pb2.Struct] = {}
         self.problems: list[str] = []
+        self.warnings: list[str] = []
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
         """The URN as the engine builds it: the chain of types down from the stack, which itself is left out."""

@@ -99,4 +99,5 @@ def _result(recorder: Recorder, stack: str, name: str, config: stackconfig.Stack
         exports=exports,
         secret_exports=frozenset(path[0] for path in secret),
         placeholders=config.placeholders,
+        warnings=tuple(dict.fromkeys(recorder.warnings)),
     )

@@ -109,7 +109,8 @@ class Rendered:
 
     `namespace` is the stack's own (`<project>:namespace` in the stack file), empty when it names none. `exports` are
     the program's outputs; those named in `secret_exports` must not be shown. `placeholders` are the config keys whose
-    secret value was not known here: objects made from them can be looked at, but not applied.
+    secret value was not known here: objects made from them can be looked at, but not applied. `warnings` is what the
+    program logged as such.
     """
 
     project: str
@@ -120,6 +121,7 @@ class Rendered:
     exports: Mapping[str, Any] = field(default_factory=dict)
     secret_exports: frozenset[str] = frozenset()
     placeholders: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def waves(self) -> Iterator[tuple[int, tuple[RenderedObject, ...]]]:
         """Each wave with its objects, first to last."""

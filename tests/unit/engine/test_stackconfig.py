@@ -1,0 +1,43 @@
+"""A stack file as the command line hands it to a program."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from headroom.engine import stackconfig
+
+
+def load(tmp_path: Path, text: str, secrets: object = None) -> stackconfig.StackConfig:
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(text)
+    return stackconfig.load(file, "headroom", secrets)  # type: ignore[arg-type]
+
+
+def test_values_given_nested_fill_encrypted_ones_and_add_missing_ones(tmp_path: Path) -> None:
+    text = "config: {'headroom:secrets': {redisApp: {secure: v1:x}, other: {secure: v1:y}}}"
+    config = load(tmp_path, text, {"headroom:secrets": {"redisApp": "one", "h2oUi": "two"}})
+    assert json.loads(config.values["headroom:secrets"]) == {
+        "redisApp": "one",
+        "h2oUi": "two",
+        "other": stackconfig.PLACEHOLDER,
+    }
+    assert config.secret_keys == {"headroom:secrets"}
+    assert config.placeholders == ("headroom:secrets.other",)
+
+
+def test_words_of_yaml_1_1_stay_words(tmp_path: Path) -> None:
+    config = load(tmp_path, "config: {a: yes, b: on, c: '010', d: 0.20, e: 1e3, f: [no]}")
+    assert config.values["headroom:a"] == "yes"
+    assert config.values["headroom:b"] == "on"
+    assert config.values["headroom:c"] == "010"
+    assert config.values["headroom:d"] == "0.2"
+    assert config.values["headroom:f"] == '["no"]'
+
+
+def test_a_null_is_no_value(tmp_path: Path) -> None:
+    assert load(tmp_path, "config: {a: null}").values == {}
+
+
+def test_no_config_is_no_values(tmp_path: Path) -> None:
+    assert load(tmp_path, "encryptionsalt: v1:x\n").values == {}
