@@ -26,6 +26,7 @@ lock: setup ## resolve the requirements again and lock them with hashes
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml --group dev -o requirements-dev.txt
+	@images/lock
 
 .PHONY: test
 test: setup scan-setup ## the tests that need no cluster: unit, program, formatter, linter, types

@@ -37,7 +37,7 @@ class Namespace:
         )
 
     def run(self, image: str, *, writable: tuple[str, ...], memory: str, cpu: str = "50m", **container: Any) -> str:
-        """Run an image of ours as it is, and wait until its own health check passes. Returns the pod's name.
+        """Start an image of ours as it is, its own health check as its readiness. Returns the pod's name.
 
         No user is named here: `runAsNonRoot` lets the pod start only if the image names a numeric one.
         """
@@ -72,13 +72,13 @@ class Namespace:
         }
         labels = {"app": image, "application": "patroni", "cluster-name": image}
         self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": image, "labels": labels}, "spec": spec})
-        waited = self.kubectl(
-            "wait", "--for=condition=Ready", f"--timeout={READY_SECONDS}s", f"pod/{image}", check=False
-        )
-        if waited.returncode:
-            told = self.kubectl("describe", f"pod/{image}").stdout + self.kubectl("logs", image, check=False).stdout
-            pytest.fail(f"{image} did not become healthy:\n{told[-4000:]}")
         return image
+
+    def wait_until_healthy(self, pod: str) -> None:
+        waited = self.kubectl("wait", "--for=condition=Ready", f"--timeout={READY_SECONDS}s", f"pod/{pod}", check=False)
+        if waited.returncode:
+            told = self.kubectl("describe", f"pod/{pod}").stdout + self.kubectl("logs", pod, check=False).stdout
+            pytest.fail(f"{pod} did not become healthy:\n{told[-4000:]}")
 
     def execute(self, pod: str, *command: str) -> subprocess.CompletedProcess[str]:
         return self.kubectl("exec", pod, "--", *command, check=False)

@@ -93,7 +93,7 @@ def pods(namespace: Any) -> dict[str, str]:
         config("postgres", {"patroni.yaml": PATRONI_YAML}),
         *PATRONI_RIGHTS,
     )
-    return {
+    started = {
         "redis": namespace.run("redis", writable=("/data",), memory="64Mi"),
         "pgbouncer": namespace.run(
             "pgbouncer", writable=(TMP,), memory="128Mi", **mounted("pgbouncer", "/etc/pgbouncer")
@@ -116,6 +116,9 @@ def pods(namespace: Any) -> dict[str, str]:
         ),
         "h2o": namespace.run("h2o", writable=(TMP,), memory="2Gi", cpu="500m"),
     }
+    for pod in started.values():
+        namespace.wait_until_healthy(pod)
+    return started
 
 
 @pytest.mark.parametrize("name", images.NAMES)
