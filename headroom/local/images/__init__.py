@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,28 +35,28 @@ def build(name: str, progress: Progress) -> Path:
     if cached.is_file():
         return cached
     builder = _builder(progress)
-    about = f"building the image {name} (about {ABOUT_SECONDS[name]} s, once)"
-    with step(progress, about, f"image {name} built"), store.locked(progress), store.workspace() as work:
+    log = store.folder() / f"{name}.log"
+    with store.locked(progress), store.workspace() as work:
         context = work / "context"
         context.mkdir()
         containerfile = inputs.stage(name, context)
         # Of the copy, not of the checkout: that may have been edited meanwhile.
-        digest = inputs.digest(name, context)
-        archive = store.archive(name, digest)
+        archive = store.archive(name, inputs.digest(name, context))
         if archive.is_file():
             return archive
-        started = time.monotonic()
-        log = store.folder() / f"{name}.log"
         log.unlink(missing_ok=True)
         fresh = work / archive.name
         tag = inputs.ref(name, context)
-        if builder == "buildah":
-            buildah.Builder(work, progress, log).build(tag, containerfile, context, fresh)
-        else:
-            engine.build(tag, containerfile, context, fresh, command=builder, progress=progress, log=log)
+        # Its first use makes the base, a step of its own.
+        own = buildah.Builder(work, progress, log) if builder == "buildah" else None
+        about = f"building the image {name} (about {ABOUT_SECONDS[name]} s, once)"
+        with step(progress, about, f"image {name} built"):
+            if own:
+                own.build(tag, containerfile, context, fresh)
+            else:
+                engine.build(tag, containerfile, context, fresh, command=builder, progress=progress, log=log)
         fresh.replace(archive)
         store.prune(name)
-        progress.detail(f"{archive.stat().st_size / 2**20:.0f} MiB in {time.monotonic() - started:.0f} s")
     return archive
 
 

@@ -37,10 +37,10 @@ class Builder:
         )
         # Containers of a build that was killed.
         self._buildah("rm", "--all")
+        self._have_base()
 
     def build(self, ref: str, containerfile: Path, context: Path, archive: Path) -> None:
         """Build `containerfile` and write the image, named `ref`, as a docker-archive."""
-        self._have_base()
         mounts = [f"--volume={source}:{target}:ro" for source, target in host.mounts(self._work / "host")]
         self._buildah(
             "bud",
