@@ -12,6 +12,8 @@ from typing import Any
 from headroom.capacity.plan.model import Sized
 
 BECAUSE = "headroom.dev/because"
+PUBLIC_BECAUSE = "headroom.dev/public-because"
+"""Why a Service may be reached from outside; the policy pack asks for it."""
 TRACK = "headroom.dev/track"
 PART_OF = "headroom"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 
-from components.metadata import Identity, content_hash, image_version
+from components.metadata import PUBLIC_BECAUSE, Identity, content_hash, image_version
 from components.objects import KubernetesObject, child_options
 from components.pods import SecretKey
 from components.stateless.autoscaler import HPA_OWNERSHIP, PAUSED, hpa_spec, scaled_object_spec
@@ -113,12 +113,13 @@ class StatelessService(pulumi.ComponentResource):
 
     def _network(self) -> list[KubernetesObject]:
         plan, owner, preset = self._plan, self._owner, self._preset
+        reason = {PUBLIC_BECAUSE: plan.exposure.because} if plan.exposure.because else {}
         service = KubernetesObject(
             f"{self._name}-service",
             "v1",
             "Service",
             # Pods may be none for a while (maintenance); the Deployment is what is waited for.
-            owner.metadata(annotations={"pulumi.com/skipAwait": "true", **plan.exposure.annotations}),
+            owner.metadata(annotations={"pulumi.com/skipAwait": "true", **plan.exposure.annotations, **reason}),
             {"spec": service_spec(preset, owner, plan.exposure)},
             self._child,
         )

@@ -109,6 +109,16 @@ def test_the_checkout_stays_as_it_is_and_nothing_is_left(repository: Path, commi
     assert (git(repository, "status", "--porcelain", "--ignored"), git(repository, "worktree", "list")) == before
 
 
+def test_links_that_lead_out_of_a_revision_are_left_out(repository: Path, commit: Commit) -> None:
+    (repository / "out").symlink_to("/etc")
+    (repository / "up").symlink_to("../..")
+    (repository / "in").symlink_to("Pulumi.yaml")
+    commit(1, prod="x")
+    with revision.checked_out(repository, "HEAD") as there:
+        assert {p.name for p in there.folder.iterdir() if p.is_symlink()} == {"in"}
+        assert values(revision.read(there, ["prod"])["prod"]) == [1]
+
+
 def test_a_project_in_a_subfolder_of_its_repository(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q", "-b", "main")
     project = tmp_path / "platform"
