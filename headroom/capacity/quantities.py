@@ -31,8 +31,9 @@ SECONDS: dict[str, Decimal] = {
 }
 MONTHS = {"mo": 1, "y": 12}
 
-# Digits are bounded so that no text, however long, costs more than a moment.
-_NUMBER = r"[+-]?(?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})"
+# Digits are bounded so that no text, however long, costs more than a moment. A leading zero is refused: 010 is ten to
+# some readers of YAML and eight to others.
+_NUMBER = r"[+-]?(?:(?:0|[1-9]\d{0,17})(?:\.\d{0,18})?|\.\d{1,18})"
 _QUANTITY = re.compile(rf"({_NUMBER})\s?([A-Za-z]{{0,4}})", re.ASCII)
 _DECIMAL = re.compile(rf"{_NUMBER}(?:[eE][+-]?\d{{1,2}})?", re.ASCII)
 

@@ -96,9 +96,9 @@ def text(raw: object, most: int = 253) -> str:
     if not isinstance(raw, str):
         raise Problem("must be text", fix="put it in quotes")
     if _CONTROL.search(raw):
-        raise Problem("must not hold control characters or line breaks")
+        raise Problem("must not hold control characters or line breaks", fix="remove them")
     if len(raw) > most:
-        raise Problem(f"is {len(raw):,} characters long; at most {most}", show=False)
+        raise Problem(f"must be at most {most} characters long, and has {len(raw):,}", show=False)
     return raw
 
 
@@ -153,9 +153,9 @@ def _env_value(raw: object) -> str:
     if not isinstance(raw, str):
         raise Problem("must be text", fix="put it in quotes", show=False)
     if _CONTROL.search(raw.replace("\n", "").replace("\t", "")):
-        raise Problem("must not hold control characters", show=False)
+        raise Problem("must not hold control characters", fix="remove them", show=False)
     if len(raw) > 32_768:
-        raise Problem(f"is {len(raw):,} characters long; at most 32,768", show=False)
+        raise Problem(f"must be at most 32,768 characters long, and has {len(raw):,}", show=False)
     return raw
 
 
@@ -193,9 +193,7 @@ Reason = Annotated[str, BeforeValidator(_reason)]
 Namespace = Annotated[str, BeforeValidator(_namespace)]
 ServiceKey = Annotated[
     str,
-    matching(
-        _SERVICE, 40, "a service's key must be lower-case letters, digits and dashes, start with a letter, at most 40"
-    ),
+    matching(_SERVICE, 40, "must be lower-case letters, digits and dashes, start with a letter, at most 40"),
 ]
 ObjectName = Annotated[
     str, matching(_SUBDOMAIN, 253, "must be the name of a Kubernetes object: lower-case letters, digits, dashes, dots")

@@ -88,9 +88,7 @@ def _one(setting: str, given: object, settings: Mapping[str, BeforeValidator]) -
     if isinstance(given, Override):
         return given
     if not isinstance(given, Mapping):
-        raise Problem(
-            "an override needs its value and a reason", fix=FORM.replace("maxReplicas", setting), at=(setting,)
-        )
+        raise Problem("needs its value and a reason", fix=FORM.replace("maxReplicas", setting), at=(setting,))
     for key in given:
         if key not in ("value", "because"):
             raise Problem("is not a key of an override", fix=FORM, at=(setting, str(key)[:80]))

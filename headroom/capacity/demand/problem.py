@@ -31,7 +31,7 @@ def closest(word: str, known: Iterable[str], what: str = "keys") -> str:
     """`did you mean "x"?`, else the list of what is known."""
     names = sorted(known)
     folded = {n.lower(): n for n in names}
-    near = difflib.get_close_matches(word.lower()[:64], folded, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word.lower()[:64], folded, n=1, cutoff=0.5)
     return f"did you mean {folded[near[0]]!r}?" if near else f"known {what}: {', '.join(names)}"
 
 

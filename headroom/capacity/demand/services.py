@@ -208,9 +208,7 @@ class ServiceDemand(Part):
         wrong = [k for k in (REQUESTS if self.preset == "mage" else JOBS) if k in given]
         if wrong:
             takes = ", ".join(JOBS if self.preset == "mage" else REQUESTS)
-            raise Problem(
-                f"is no demand of preset {self.preset}, which takes {takes}", at=("demand", wrong[0]), show=False
-            )
+            raise Problem(f"is no demand of preset {self.preset}", fix=f"it takes {takes}", at=("demand", wrong[0]))
         needed = JOBS if self.preset == "mage" else ("targetRps",)
         for key in needed:
             if key not in given:

@@ -1,0 +1,128 @@
+"""Stack files are read strictly: what is not a plain mapping within bounds is refused, with the line."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headroom.capacity import demand
+from headroom.capacity.demand import source
+from headroom.errors import InputError
+
+
+def test_scalars() -> None:
+    text = (
+        'a: 0.1\nb: 10\nc: "1"\nd: yes\ne: true\nf: 2024-01-01\ng: ~\nh: 1:30\ni: 010\nj: -5\nk: [1, {l: x}]\nm: 1e3\n'
+    )
+    assert source.parse(text, "x") == {
+        "a": Decimal("0.1"),
+        "b": 10,
+        "c": "1",
+        "d": "yes",
+        "e": True,
+        "f": "2024-01-01",
+        "g": None,
+        "h": "1:30",
+        "i": "010",
+        "j": -5,
+        "k": [1, {"l": "x"}],
+        "m": Decimal(1000),
+    }
+
+
+def test_anchors_and_merges() -> None:
+    text = "base: &b {x: 1, y: 2}\none: {<<: *b, y: 3}\ntwo: *b\n"
+    assert source.parse(text, "x")["one"] == {"x": 1, "y": 3}
+    assert source.parse(text, "x")["two"] == {"x": 1, "y": 2}
+
+
+def _bomb() -> str:
+    lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
+    lines += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    return "\n".join(lines)
+
+
+def _merge_bomb() -> str:
+    lines = ["a0: &a0 {x: 1}"]
+    lines += [f"a{n}: &a{n} {{<<: [{','.join([f'*a{n - 1}'] * 10)}], y{n}: 1}}" for n in range(1, 12)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: 1\na: 2\n", "line 2: the key 'a' is there twice"),
+        (_bomb(), "more than 500,000 values"),
+        (_merge_bomb(), "more than 500,000 values"),
+        ("a: &a [*a]\n", "names nothing that is complete"),
+        ("[" * 5000, "nested more than 32 deep"),
+        ("a: !!python/object/apply:os.system ['true']\n", "has no place"),
+        ("a: !!binary aGVsbG8=\n", "has no place"),
+        ("1: x\n", "keys must be text"),
+        ("? [a]\n: x\n", "keys must be text"),
+        ("a: 1\n---\nb: 2\n", "more than one document"),
+        ("a: [1\n", "not valid YAML"),
+        ("a: b: c\n", "not valid YAML"),
+        ("a: \x00\n", "not valid YAML"),
+    ],
+)
+def test_refused(text: str, words: str) -> None:
+    with pytest.raises(InputError) as found:
+        source.parse(text, "Pulumi.x.yaml")
+    assert words in str(found.value)
+    assert "Pulumi.x.yaml" in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"# nothing\n", "is empty"),
+        (b"- a\n", "must be a mapping"),
+        (b"just text", "must be a mapping"),
+        (b"confg: {}\n", "did you mean 'config'"),
+        (b"encryptionsalt: v1\n", "has no config"),
+        (b"config: [1]\n", "config must be a mapping"),
+        (b"config:\n  headroom:namespace: a\n", "headroom:environment is required"),
+        (b"config:\n  environment: dev\n", "write headroom:environment"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"a: " + b"x" * (5 * 1024 * 1024), "larger than 4 MiB"),
+    ],
+)
+def test_files_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_bytes(content)
+    with pytest.raises(InputError) as found:
+        demand.load("x", file)
+    assert words in str(found.value)
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        demand.load("x", tmp_path / "none.yaml")
+    with pytest.raises(InputError, match="cannot be read"):
+        demand.load("x", tmp_path)
+
+
+def test_what_pulumi_adds_is_ignored(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(
+        "secretsprovider: awskms://x\nencryptionsalt: v1:abc\nencryptedkey: abc\n"
+        "config:\n  aws:region: eu-west-1\n  kubernetes:context: {}\n  headroom:environment: dev\n"
+        "  headroom:secrets: {db: {secure: AAABBB}}\n"
+    )
+    found = demand.load("x", file)
+    assert found.environment == "dev"
+    assert "AAABBB" not in repr(found)
+
+
+@given(st.text(alphabet=st.sampled_from(list("ab: -[]{}&*!<>|\n'\"#%@,?~01.\t")), max_size=60))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        source.parse(text, "x")
+    except InputError as error:
+        assert error.message.startswith("x")
