@@ -7,6 +7,7 @@ beside and renamed, so it is whole or not there, and a lock keeps two processes 
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 import shutil
 import subprocess
@@ -28,7 +29,7 @@ SOURCES = Path(__file__).parent / "go"
 
 @dataclass(frozen=True)
 class Program:
-    """One Go build: the module in `go/<name>`, the package to link, and the names that the result is called by."""
+    """One Go build: the module in `go/<name>`, the package to link (none: only keep files), the result's names."""
 
     name: str
     version: str
@@ -39,7 +40,7 @@ class Program:
     variables: tuple[str, ...] = ()
     """Link-time `-X` settings, for programs that tell their version."""
     keep: tuple[tuple[str, str, str], ...] = ()
-    """Files to take from a module beside the program: (module, folder in it, name in the entry)."""
+    """Files to take from a module beside the program: (module@version, folder in it, name in the entry)."""
 
 
 KUBERNETES = Program(
@@ -65,13 +66,19 @@ KWOK = Program(
     1.5,
     names=("kwok",),
     variables=("sigs.k8s.io/kwok/pkg/consts.Version=v0.8.0",),
-    keep=(("sigs.k8s.io/kwok", "kustomize", "kustomize"),),
+    keep=(("sigs.k8s.io/kwok@v0.8.0", "kustomize", "kustomize"),),
 )
 METRICS_SERVER = Program(
     "metrics-server", "0.9.0", "sigs.k8s.io/metrics-server/cmd/metrics-server", 2.5, names=("metrics-server",)
 )
 TOOLS = Program("tools", "1", ".", 0.1, names=("pause", "pki"))
 
+CUSTOM_METRICS = Program("custom-metrics", "1.36.0", ".", 1.5, names=("custom-metrics",))
+KEDA_DEFINITIONS = Program(
+    "keda", "2.21.0", "", 0.2, keep=(("github.com/kedacore/keda/v2@v2.21.0", "config/crd/bases", "definitions"),)
+)
+
+# What every cluster needs; the two above are for tests that ask for them.
 ALL = (TOOLS, KUBERNETES, KWOK, METRICS_SERVER)
 
 
@@ -133,13 +140,13 @@ def make(program: Program, go: golang.Go, folder: Path, tell: Callable[[str], No
         flags = " ".join(["-s -w", *(f"-X {variable}" for variable in program.variables)])
         target = new / program.name
         try:
-            go.run(["mod", "download", "-x"], source, tell=lambda _: tell("fetching sources"))
-            go.run(
-                ["build", "-trimpath", "-v", f"-ldflags={flags}", "-o", str(target), program.package], source, tell=tell
-            )
+            tell("fetching sources")
+            if program.package:
+                output = ["-o", str(target), program.package]
+                go.run(["build", "-trimpath", "-v", f"-ldflags={flags}", *output], source, tell=tell)
             for module, inside, name in program.keep:
-                found = go.run(["list", "-m", "-f", "{{.Dir}}", module], source).strip()
-                shutil.copytree(Path(found) / inside, new / name, copy_function=shutil.copyfile)
+                found = json.loads(go.run(["mod", "download", "-json", module], source))
+                shutil.copytree(Path(found["Dir"]) / inside, new / name, copy_function=shutil.copyfile)
         except subprocess.CalledProcessError as problem:
             raise EnvironmentFailure(
                 f"building {program.name} {program.version} failed: {last_line(problem.output or '')}",

@@ -34,6 +34,7 @@ PORTS = {
     "kwok": 10247,
     "metrics-server": 4443,
     "custom-metrics": 6444,
+    "custom-metrics-posts": 6445,
 }
 
 # What the kubelet would set for the whole machine is shown to it as set already.

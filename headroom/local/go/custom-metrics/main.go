@@ -1,0 +1,40 @@
+// An adapter of the custom metrics API whose values are posted to it: the provider is the library's own test provider,
+// here with an address to choose for the posts.
+package main
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/emicklei/go-restful/v3"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/cmd"
+	"sigs.k8s.io/custom-metrics-apiserver/test-adapter/provider"
+)
+
+func main() {
+	adapter := &cmd.AdapterBase{Name: "custom-metrics"}
+	posts := adapter.Flags().String("posts", "127.0.0.1:8080", "the address that takes values")
+	if err := adapter.Flags().Parse(os.Args); err != nil {
+		klog.Fatal(err)
+	}
+	client, err := adapter.DynamicClient()
+	if err != nil {
+		klog.Fatal(err)
+	}
+	mapper, err := adapter.RESTMapper()
+	if err != nil {
+		klog.Fatal(err)
+	}
+	values, writer := provider.NewFakeProvider(client, mapper)
+	adapter.WithCustomMetrics(values)
+	container := restful.NewContainer()
+	container.Add(writer)
+	go func() {
+		server := &http.Server{Addr: *posts, Handler: container, ReadHeaderTimeout: 3 * time.Second}
+		klog.Fatal(server.ListenAndServe())
+	}()
+	klog.Fatal(adapter.Run(context.Background()))
+}
