@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from headroom.errors import EnvironmentFailure
@@ -81,11 +82,11 @@ class Builder:
             str(context),
         )
 
-    def _buildah(self, *arguments: str) -> str:
+    def _buildah(self, *arguments: str, each_line: Callable[[str], None] = lambda line: None) -> str:
         return room.run(
             ["buildah", *arguments],
             log=self._log,
-            each_line=self._progress.detail,
+            each_line=each_line,
             env={
                 "CONTAINERS_STORAGE_CONF": str(self._work / "storage.conf"),
                 "CONTAINERS_REGISTRIES_CONF": str(self._work / "registries.conf"),

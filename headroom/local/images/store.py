@@ -37,7 +37,7 @@ def locked(progress: Progress) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress.detail("waiting for another build of images on this machine")
+            progress.note("waiting for another build of images on this machine")
             fcntl.flock(lock, fcntl.LOCK_EX)
         # Under the lock nobody else works here: what lies about was left by a build that was killed.
         for left in folder().glob(f"{WORK}*"):
