@@ -83,12 +83,14 @@ def policy(role: Role, names: Names, *, account: str, key_arn: str, access_log: 
 def trust(role: Role, names: Names, *, account: str, github: GitHub) -> Policy:
     """The trust policy of a role that GitHub Actions takes by OpenID Connect, without a long-lived key.
 
-    ci: jobs of the repository in one environment, which can demand reviewers. preview: jobs of its pull requests.
+    A job in an environment says so in its token, and an environment can demand reviewers: ci is trusted to jobs of the
+    environment, preview to those of `preview-<environment>` (pull requests) and `drift-<environment>` (nightly checks).
     The claims: https://docs.github.com/en/actions/reference/security/oidc.
     """
     if role not in {Role.ci, Role.preview}:
         raise ValueError(f"{role} is not a role of CI")
-    who = "pull_request" if role is Role.preview else f"environment:{github.environment}"
+    prefixes = ("preview-", "drift-") if role is Role.preview else ("",)
+    subjects = [f"repo:{github.repository}:environment:{prefix}{github.environment}" for prefix in prefixes]
     return _document(
         {
             "Sid": "GitHubActions",
@@ -98,7 +100,7 @@ def trust(role: Role, names: Names, *, account: str, github: GitHub) -> Policy:
             "Condition": {
                 "StringEquals": {
                     f"{_GITHUB_ISSUER}:aud": "sts.amazonaws.com",
-                    f"{_GITHUB_ISSUER}:sub": f"repo:{github.repository}:{who}",
+                    f"{_GITHUB_ISSUER}:sub": subjects,
                 }
             },
         }

@@ -52,7 +52,13 @@ _DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change;
 _GitHub = Annotated[
     str | None, typer.Option("--github", metavar="OWNER/REPO", help="Whose jobs may take the roles of CI.")
 ]
-_Environment = Annotated[str, typer.Option("--environment", help="The GitHub environment that deploys.")]
+_Environment = Annotated[
+    str,
+    typer.Option(
+        "--environment",
+        help="The GitHub environment that deploys; previews run in preview-NAME, drift checks in drift-NAME.",
+    ),
+]
 _Format = Annotated[Format, typer.Option("--format", "-f", help="How to print it.")]
 
 
@@ -64,7 +70,7 @@ def init(
     profile: _Profile = None,
     access_log: _AccessLog = None,
     github: _GitHub = None,
-    environment: _Environment = "production",
+    environment: _Environment = "prod",
     dry_run: _DryRun = False,
     format_: _Format = Format.text,
 ) -> None:
@@ -140,7 +146,7 @@ def policy(
     ] = None,
     access_log: Annotated[bool, typer.Option("--access-log", help="Include the access log's bucket.")] = False,
     github: _GitHub = None,
-    environment: _Environment = "production",
+    environment: _Environment = "prod",
     trust: Annotated[
         bool, typer.Option("--trust", help="The trust policy instead (ci and preview; needs --github).")
     ] = False,

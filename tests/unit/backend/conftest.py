@@ -83,13 +83,16 @@ def notes() -> Notes:
 
 @dataclass(frozen=True)
 class Call:
-    """One API call: service, operation, the parameters that it was made with, and for each right that it needs
-    (IAM action, resource ARN, condition values)."""
+    """One API call: service, operation, and the parameters that it was made with."""
 
     service: str
     operation: str
     params: dict[str, Any]
-    needs: list[tuple[str, str, dict[str, str]]]
+
+    @property
+    def actions(self) -> list[str]:
+        """The IAM actions that it needs."""
+        return [action for action, _ in NEEDS[self.operation]]
 
     @property
     def reads(self) -> bool:
@@ -192,7 +195,14 @@ class Gate:
 
     def enforce(self, *policies: dict[str, Any]) -> None:
         """From now on, refuse what these IAM policies do not allow."""
-        self.deny(lambda call: not all(self._allowed(policies, *need) for need in call.needs))
+        self.deny(
+            lambda call: (
+                not all(
+                    self._allowed(policies, action, *self._resource(kind, call.params))
+                    for action, kind in NEEDS[call.operation]
+                )
+            )
+        )
 
     def _resource(self, kind: str, params: dict[str, Any]) -> tuple[str, dict[str, str]]:
         alias_arn = f"arn:aws:kms:{REGION}:123456789012:{params.get('AliasName')}"
@@ -233,8 +243,7 @@ class Gate:
         self._params = dict(params)
 
     def _before(self, model: Any, **_: Any) -> tuple[Any, dict[str, Any]] | None:
-        needs = [(action, *self._resource(kind, self._params)) for action, kind in NEEDS[model.name]]
-        call = Call(model.service_model.service_name, model.name, self._params, needs)
+        call = Call(model.service_model.service_name, model.name, self._params)
         self.calls.append(call)
         refusal = self.refuse(call)
         if refusal is None:

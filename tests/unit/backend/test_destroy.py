@@ -147,7 +147,7 @@ def test_every_call_denied_or_killed_in_turn_the_next_run_ends_it(new_gate: Any,
             gate.deny(lambda _, gate=gate, turn=turn: len(gate.calls) == turn + 1)
             with pytest.raises(HeadroomError) as caught:
                 destruction.destroy(gate.connect(), names, progress=notes)
-            assert gate.calls[-1].needs[0][0] in caught.value.message
+            assert gate.calls[-1].actions[0] in caught.value.message
             destruction.destroy(new_gate().connect(), names, progress=notes)
             gone(arn)
         if not call.reads:

@@ -76,7 +76,7 @@ def test_a_policy_allows_what_its_command_calls_and_nothing_else(
 ) -> None:
     gate.enforce(own(role, names))
     WORK[role](gate, names, notes, new_gate)
-    called = {action for call in gate.calls for action, *_ in call.needs}
+    called = {action for call in gate.calls for action in call.actions}
     assert actions(own(role, names)) == sorted(called)
 
 
@@ -231,9 +231,11 @@ def test_a_stack_policy_reaches_nothing_beside_the_states(gate: Any, names: Any,
             attempt()
 
 
-@pytest.mark.parametrize(("role", "subject"), [(Role.ci, "environment:prod"), (Role.preview, "pull_request")])
+@pytest.mark.parametrize(
+    ("role", "environments"), [(Role.ci, ["prod"]), (Role.preview, ["preview-prod", "drift-prod"])]
+)
 def test_ci_is_trusted_by_repository_and_environment_without_a_long_lived_key(
-    names: Any, role: Role, subject: str
+    names: Any, role: Role, environments: list[str]
 ) -> None:
     hub = naming.github("acme/platform", "prod")
     [statement] = policies.trust(role, names, account=ACCOUNT, github=hub)["Statement"]
@@ -241,7 +243,10 @@ def test_ci_is_trusted_by_repository_and_environment_without_a_long_lived_key(
     assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
     assert statement["Principal"] == {"Federated": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{issuer}"}
     assert statement["Condition"] == {
-        "StringEquals": {f"{issuer}:aud": "sts.amazonaws.com", f"{issuer}:sub": f"repo:acme/platform:{subject}"}
+        "StringEquals": {
+            f"{issuer}:aud": "sts.amazonaws.com",
+            f"{issuer}:sub": [f"repo:acme/platform:environment:{name}" for name in environments],
+        }
     }
 
 

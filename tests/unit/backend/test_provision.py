@@ -426,10 +426,6 @@ def ruin(region: str = REGION) -> None:
         change(s3, kms)
 
 
-def scenarios() -> list[str]:
-    return ["fresh", "ruined"]
-
-
 def prepare(scenario: str, new_gate: Any, names: Any, notes: Any) -> None:
     boto3.client("kms", region_name=REGION).create_key(Description="somebody else's")
     if scenario == "ruined":
@@ -455,15 +451,21 @@ def calls_of_a_run(scenario: str, new_gate: Any, names: Any, notes: Any) -> list
         return list(gate.calls)
 
 
-@pytest.mark.parametrize("scenario", scenarios())
+@pytest.mark.parametrize("scenario", ["fresh", "ruined"])
 def test_every_call_denied_in_turn_is_explained_and_the_next_run_repairs(
     scenario: str, new_gate: Any, names: Any, notes: Any
 ) -> None:
-    operations = [call.operation for call in calls_of_a_run(scenario, new_gate, names, notes)]
-    assert len(operations) >= 25
-    for turn, operation in enumerate(operations):
-        if operation == "GetCallerIdentity":  # needs no right: it cannot be denied
-            continue
+    calls = calls_of_a_run(scenario, new_gate, names, notes)
+    # Creating from nothing makes every call but some repairs; of repairing, only what it writes is tried again.
+    # GetCallerIdentity needs no right: it cannot be denied.
+    turns = [
+        turn
+        for turn, call in enumerate(calls)
+        if call.operation != "GetCallerIdentity" and (scenario == "fresh" or not call.reads)
+    ]
+    assert len(turns) >= 10
+    for turn in turns:
+        operation = calls[turn].operation
         with mock_aws():
             prepare(scenario, new_gate, names, notes)
             gate = new_gate()
@@ -472,12 +474,12 @@ def test_every_call_denied_in_turn_is_explained_and_the_next_run_repairs(
                 provision.init(gate.connect(), names, access_log=True, progress=notes)
             assert gate.operations()[-1] == operation, "it went on after a refusal"
             assert caught.value.exit_code == 1
-            assert gate.calls[-1].needs[0][0] in caught.value.message
+            assert gate.calls[-1].actions[0] in caught.value.message
             assert "headroom backend policy --for admin" in caught.value.fix
             whole(names, notes, new_gate)
 
 
-@pytest.mark.parametrize("scenario", scenarios())
+@pytest.mark.parametrize("scenario", ["fresh", "ruined"])
 def test_killed_after_any_change_the_next_run_repairs(scenario: str, new_gate: Any, names: Any, notes: Any) -> None:
     calls = calls_of_a_run(scenario, new_gate, names, notes)
     turns = [turn for turn, call in enumerate(calls, start=1) if not call.reads]
