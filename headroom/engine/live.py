@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +64,8 @@ def apply(kubectl: Kubectl, manifests: Sequence[Manifest], *, dry_run: bool = Fa
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     warnings = tuple(line.removeprefix("Warning:").strip() for line in lines if line.startswith("Warning:"))
     if done.returncode != 0:
-        raise Rejected("\n".join(line for line in lines if not line.startswith("Warning:")) or "kubectl apply failed")
+        said = [_without_values(line) for line in lines if not line.startswith("Warning:")]
+        raise Rejected("\n".join(said) or f"kubectl apply failed with exit code {done.returncode}")
     return Applied(tuple(_objects(done.stdout)), warnings)
 
 
@@ -120,6 +122,11 @@ def served_kinds(kubectl: Kubectl, api_version: str) -> frozenset[str]:
         kubectl.run("get", "--raw", "/version")  # unreachable: fails with the usual words and fix
         raise EnvironmentFailure(f"the API server did not answer {path}: {said}")
     return frozenset(r["kind"] for r in json.loads(answer.stdout).get("resources") or [] if "/" not in r["name"])
+
+
+def _without_values(line: str) -> str:
+    """A reason without the pod templates that the API server quotes in full (`Invalid value: {…}`)."""
+    return re.sub(r"Invalid value: (?:[\w.]+)?\{.*\}: ", "", line)
 
 
 def _list(manifests: Sequence[Manifest]) -> Manifest:

@@ -203,6 +203,18 @@ def test_an_immutable_field_is_refused_unless_the_program_allows_replacement(sta
     assert after["metadata"]["uid"] != before
 
 
+def test_a_changed_job_of_the_same_name_is_refused_in_one_line(stack: Any) -> None:
+    program = """
+        k8s.batch.v1.Job("j", metadata=meta("j"), spec={"suspend": True,
+            "template": pod("j", restartPolicy="Never", hostname="one")}, opts=Options(depends_on=[ns]))
+    """
+    stack.up(program)
+    (refused,) = stack.preview(program.replace('"one"', '"two"')).of("refused")
+    assert refused.name == "j"
+    assert refused.reason.endswith("spec.template: field is immutable")
+    assert len(refused.reason) < 100
+
+
 def test_replace_on_changes_replaces_what_could_change_in_place(stack: Any) -> None:
     program = """
         k8s.core.v1.ConfigMap("a", metadata=meta("a"), data={"k": "1"},
