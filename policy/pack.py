@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-import pulumi
 from pulumi_policy import (
     EnforcementLevel,
     Policy,
@@ -79,7 +78,7 @@ class Pack:
         if name(manifest) in allow:
             return
         try:
-            known = self._known(pulumi.get_stack())
+            known = self._known(stack_of(args.urn))
         except previous.UnknownStateError as error:
             report(f"cannot tell whether {name(manifest)} would be replaced: {error}", None)
             return
@@ -95,6 +94,11 @@ class Pack:
         # Kept anew each time: one process may serve a preview, where values are unknown, and then the update.
         self.objects[args.urn] = manifest
         return manifest
+
+
+def stack_of(urn: str) -> str:
+    """The stack that a resource belongs to: `urn:pulumi:STACK::PROJECT::TYPE::NAME`."""
+    return urn.removeprefix("urn:pulumi:").partition("::")[0]
 
 
 def plain(value: Any) -> Any:

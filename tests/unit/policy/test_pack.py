@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pulumi
 import pytest
 from pulumi_policy import (
     PolicyCustomTimeouts,
@@ -30,7 +29,7 @@ OPTIONS = PolicyResourceOptions(False, [], None, [], PolicyCustomTimeouts(0, 0, 
 
 
 def urn(manifest: Mapping[str, Any]) -> str:
-    return f"urn:{manifest['kind']}:{manifest['metadata']['name']}"
+    return f"urn:pulumi:prod::headroom::{manifest['kind']}::{manifest['metadata']['name']}"
 
 
 def judge(pack: Pack, manifest: dict[str, Any], config: dict[str, Any] | None = None) -> dict[str, list[str]]:
@@ -43,11 +42,6 @@ def judge(pack: Pack, manifest: dict[str, Any], config: dict[str, Any] | None = 
             args = ResourceValidationArgs(token, props, urn(manifest), "x", OPTIONS, None, config)
             policy.validate(args, lambda message, _=None, name=policy.name: said.setdefault(name, []).append(message))
     return said
-
-
-@pytest.fixture(autouse=True)
-def stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulumi, "get_stack", lambda: "prod")
 
 
 def test_every_rule_is_a_mandatory_policy() -> None:
@@ -108,6 +102,17 @@ def test_a_replacement_is_refused_unless_the_configuration_names_it(workload: Ma
     now = workload({"spec.serviceName": "new"}, kind="StatefulSet", name="h2o-cluster")
     assert set(judge(Pack(known=lambda _: [Known(was)]), now)) == {replacement.NAME}
     assert judge(Pack(known=lambda _: [Known(was)]), now, {"allow": ["h2o-cluster"]}) == {}
+
+
+def test_the_state_asked_for_is_that_of_the_stack(workload: Make) -> None:
+    asked: list[str] = []
+
+    def known(stack: str) -> list[Known]:
+        asked.append(stack)
+        return []
+
+    judge(Pack(known=known), workload(kind="StatefulSet"))
+    assert asked == ["prod"]
 
 
 def test_a_state_that_cannot_be_read_refuses_too(workload: Make) -> None:
