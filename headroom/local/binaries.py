@@ -123,16 +123,21 @@ def build(program: Program, folder: Path, progress: Progress) -> None:
     began = time.monotonic()
     with step(progress, text, f"built {program.name} {program.version}"):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with lock(folder.parent / f".{folder.name}", seconds=3600, why=" to build the same"):
-            if not folder.is_dir():
-                go = golang.find(progress)
-                make(program, go, folder, lambda news: progress.detail(f"{news}, {time.monotonic() - began:.0f} s"))
-            (folder.parent / f".{folder.name}").rmdir()
+        beside = folder.parent / f".{folder.name}"
+        with lock(beside, seconds=3600, why=" to build the same"):
+            try:
+                if not folder.is_dir():
+                    go = golang.find(progress)
+                    make(program, go, folder, lambda news: progress.detail(f"{news}, {time.monotonic() - began:.0f} s"))
+            finally:
+                # Also what a build that was killed has left.
+                for left in folder.parent.glob(f".{folder.name}*"):
+                    shutil.rmtree(left, ignore_errors=True)
 
 
 def make(program: Program, go: golang.Go, folder: Path, tell: Callable[[str], None]) -> None:
     """Build beside the entry and rename; an interruption leaves nothing."""
-    with tempfile.TemporaryDirectory(prefix=f".{program.name}-", dir=folder.parent) as beside:
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
         new = Path(beside) / "new"
         source = Path(beside) / "source"
         new.mkdir()

@@ -19,6 +19,7 @@ from headroom.local import (
     controlplane,
     fakenodes,
     machine,
+    packages,
     paths,
     pki,
     processes,
@@ -130,7 +131,7 @@ def choose(nodes: Nodes, progress: Progress) -> Literal["real", "fake"]:
     if nodes == "fake":
         return "fake"
     reason = machine.no_real_node()
-    if not reason and machine.missing() and not machine.debian():
+    if not reason and machine.missing() and not packages.can_install():
         reason = f"these are missing: {', '.join(machine.missing())}"
     if nodes == "real" and reason:
         raise EnvironmentFailure(f"no real node here: {reason}", fix="run as root on Linux, or use --nodes fake")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from headroom.errors import EnvironmentFailure
-from headroom.local.processes import environment, last_line
-from headroom.progress import Progress, step
+from headroom.local import packages
+from headroom.local.processes import environment
+from headroom.progress import Progress
 
 # What a real node runs, and the Debian package that has it.
 PROGRAMS = {
@@ -64,30 +64,11 @@ def no_real_node() -> str:
     return ""
 
 
-def debian() -> bool:
-    """Whether packages can be had with apt-get by this process."""
-    return which("apt-get") is not None and os.geteuid() == 0
-
-
-def install(packages: list[str], progress: Progress) -> None:
+def install(wanted: list[str], progress: Progress) -> None:
     """Install Debian packages. Raises EnvironmentFailure with what to install when that cannot be done."""
-    by_hand = (
-        f"install {', '.join(packages)} (containerd 1.6 or later, runc, the CNI plugins, iptables), or use --nodes fake"
-    )
-    if not debian():
-        raise EnvironmentFailure("a real node needs programs that this machine lacks", fix=by_hand)
-    progress.note(f"installing Debian packages that a real node needs: {', '.join(packages)}")
-    env = environment(Path("/")) | {"DEBIAN_FRONTEND": "noninteractive"}
-    with step(progress, f"installing {', '.join(packages)} (about a minute, once)", "packages installed"):
-        for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
-            done = subprocess.run(
-                ["apt-get", "--quiet", *command],
-                capture_output=True,
-                text=True,
-                check=False,
-                env=env | {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")},
-            )
-            if done.returncode and command != ["update"]:
-                raise EnvironmentFailure(f"apt-get: {last_line(done.stderr)}", fix=by_hand)
-    if missing():
-        raise EnvironmentFailure(f"still missing after the installation: {', '.join(missing())}", fix=by_hand)
+    packages.ensure(wanted, progress)
+    if still := missing():
+        raise EnvironmentFailure(
+            f"a real node needs programs that this machine lacks, of these Debian packages: {', '.join(still)}",
+            fix="install containerd 1.6 or later, runc, the CNI plugins, iptables and conntrack, or use --nodes fake",
+        )
