@@ -66,6 +66,11 @@ class KubectlEngine:
             title = f"wave {n} of {len(waves)}: {_summary(objects)}"
             with step(progress, title, done=f"{title}: ready"):
                 warnings += self._wave(kubectl, rendered.stack, objects, planned, progress)
+        # What an autoscaler has started since its Deployment was ready with one pod.
+        scaled = [o.id for o in rendered.objects if o.id.kind == "Deployment"]
+        if not planned.changes.empty and any(o.id.kind == "HorizontalPodAutoscaler" for o in rendered.objects):
+            with step(progress, "the pods that autoscalers started", done="autoscaled pods ready"):
+                rollout.until_ready(kubectl, scaled, self.timeout, progress)
         if planned.deletions:
             with step(progress, f"removing {len(planned.deletions)} objects that the stack has no more"):
                 self._delete(kubectl, planned.deletions, progress)

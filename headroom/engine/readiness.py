@@ -99,6 +99,17 @@ def _condition(name: str) -> Callable[[Mapping[str, Any], Mapping[str, Any]], St
     return check
 
 
+def _autoscaler(spec: Mapping[str, Any], status: Mapping[str, Any]) -> State:
+    """It has looked at its target, and started the least pods; those are waited for with the Deployment."""
+    conditions = {c["type"]: c for c in status.get("conditions") or []}
+    if "AbleToScale" not in conditions:
+        return State("waiting", "it has not looked at its target yet")
+    if conditions.get("ScalingActive", {}).get("reason") == "ScalingDisabled":
+        return READY
+    current, least = status.get("currentReplicas", 0), spec.get("minReplicas", 1)
+    return READY if current >= least else State("waiting", f"{current} of {least} pods started")
+
+
 def _namespace(_: Mapping[str, Any], status: Mapping[str, Any]) -> State:
     phase = status.get("phase", "missing")
     return READY if phase == "Active" else State("waiting", f"it is {phase}")
@@ -117,6 +128,7 @@ _CHECKS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], State]] = {
     "Deployment": _deployment,
     "StatefulSet": _stateful_set,
     "DaemonSet": _daemon_set,
+    "HorizontalPodAutoscaler": _autoscaler,
     "Job": _job,
     "Pod": _condition("Ready"),
     "Namespace": _namespace,

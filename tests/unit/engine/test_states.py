@@ -125,6 +125,31 @@ def test_replacement_is_forced_at_or_under_a_path(path: str, patterns: tuple[str
         ("PersistentVolumeClaim", {}, {"phase": "Lost"}, "failed"),
         ("Namespace", {}, {"phase": "Terminating"}, "waiting"),
         ("ConfigMap", {}, {}, "ready"),
+        ("HorizontalPodAutoscaler", {"minReplicas": 2}, {}, "waiting"),
+        (
+            "HorizontalPodAutoscaler",
+            {"minReplicas": 2},
+            {"conditions": [{"type": "AbleToScale", "status": "True"}], "currentReplicas": 1},
+            "waiting",
+        ),
+        (
+            "HorizontalPodAutoscaler",
+            {"minReplicas": 2},
+            {"conditions": [{"type": "AbleToScale", "status": "True"}], "currentReplicas": 2},
+            "ready",
+        ),
+        (
+            "HorizontalPodAutoscaler",
+            {"minReplicas": 2},
+            {
+                "conditions": [
+                    {"type": "AbleToScale", "status": "True"},
+                    {"type": "ScalingActive", "status": "False", "reason": "ScalingDisabled"},
+                ],
+                "currentReplicas": 0,
+            },
+            "ready",
+        ),
     ],
 )
 def test_readiness(kind: str, spec: Any, status: Any, verdict: str) -> None:
