@@ -3,9 +3,6 @@
 Servers take turns in short rounds, so that a slow spell of the machine meets all of them; what counts are the ratios.
 Each runs alone on the first core, its load generator (`wrk`, closed loop) on the others. Beside wall time the CPU time
 a request is given, which a busy machine distorts less.
-
-BentoML and Ray Serve are measured where HEADROOM_BENCH_BENTOML and HEADROOM_BENCH_RAY name a virtual environment that
-has them and the requirements of the service.
 """
 
 from __future__ import annotations
@@ -57,7 +54,7 @@ def measure() -> Iterator[Measurement]:
         raise EnvironmentFailure("wrk, which makes the load, is not installed", fix="apt-get install wrk")
     with tempfile.TemporaryDirectory(prefix="headroom-bench-") as folder, ExitStack() as stack:
         train(Path(folder))
-        servers = _servers(Path(folder))
+        servers = _servers()
         for server in servers:
             stack.enter_context(_running(server, Path(folder)))
         for _ in range(ROUNDS):
@@ -67,7 +64,7 @@ def measure() -> Iterator[Measurement]:
         yield from _figures({server.name: server for server in servers})
 
 
-def _servers(folder: Path) -> list[Server]:
+def _servers() -> list[Server]:
     python = sys.executable
     plain = [
         python,
@@ -81,22 +78,11 @@ def _servers(folder: Path) -> list[Server]:
     ]
     # One core, so one thread for the model: the plan's ceil(cpu limit).
     own = {"WORKER_THREADS": "1"}
-    servers = [
+    return [
         Server("ours", [python, "-m", "inference"], own),
         Server("plain FastAPI", plain),
         Server("floor", [python, "-m", "bench.inference.floor"], own),
     ]
-    if home := os.environ.get("HEADROOM_BENCH_BENTOML"):
-        servers.append(
-            Server(
-                "BentoML",
-                [f"{home}/bin/bentoml", "serve", "bench.inference.bento:Sample", "--port"],
-                {"BENTOML_HOME": str(folder / "bento"), "BENTOML_DO_NOT_TRACK": "1"},
-            )
-        )
-    if home := os.environ.get("HEADROOM_BENCH_RAY"):
-        servers.append(Server("Ray Serve", [f"{home}/bin/python", "-m", "bench.inference.ray_serve"]))
-    return servers
 
 
 @contextmanager

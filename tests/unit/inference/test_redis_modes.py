@@ -1,0 +1,105 @@
+"""One address setting, three kinds of Redis, each a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from inference.cache.redis_store import RedisStore
+from inference.errors import StartError
+from inference.redis_client import connect, parse
+from inference.settings import Settings
+
+
+def store(**settings: Any) -> RedisStore:
+    chosen = Settings.model_validate({"redis_timeout_ms": 3000, **settings})
+    return RedisStore(connect(chosen), timeout_s=3, connections=4, on_error=lambda: None)
+
+
+async def keeps(tried: RedisStore) -> None:
+    """It stores, finds, and locks, many keys at once."""
+    values = {f"key-{number}": f"value-{number}".encode() for number in range(100)}
+    await tried.set_many(values, 60_000)
+    assert await tried.get_many([*values, "other"], 5) == values
+    assert await asyncio.gather(*(tried.get(key, 5) for key in values)) == list(values.values())
+    assert await tried.get("other", 5) is None
+    assert await tried.lock("key-1", 60_000) is True
+    assert await tried.lock("key-1", 60_000) is False
+    await tried.unlock("key-1")
+    assert await tried.lock("key-1", 60_000) is True
+    await tried.unlock("key-1")
+
+
+def test_addresses() -> None:
+    plain = parse("redis://app:p%40ss@cache:6380/2")
+    assert (plain.mode, plain.tls, plain.nodes, plain.database) == ("", False, (("cache", 6380),), 2)
+    assert (plain.username, plain.password) == ("app", "p@ss")
+    sentinel = parse("rediss+sentinel://:secret@h1,h2:26380,h3/main/1")
+    assert (sentinel.mode, sentinel.tls, sentinel.master, sentinel.database) == ("sentinel", True, "main", 1)
+    assert sentinel.nodes == (("h1", 26379), ("h2", 26380), ("h3", 26379))
+    cluster = parse("redis+cluster://h1,[::1]:7000")
+    assert cluster.nodes == (("h1", 6379), ("::1", 7000))
+    assert "secret" not in repr(sentinel)
+
+
+@pytest.mark.parametrize("url", ["redis://h1,h2/0", "redis://h1:port", "redis+sentinel://h1", "redis+other://h1"])
+def test_addresses_that_are_none(url: str) -> None:
+    with pytest.raises(StartError) as caught:
+        parse(url)
+    assert caught.value.exit_code == 2
+
+
+async def test_plain_with_a_password_from_its_own_setting(redis_servers: Callable[..., Any]) -> None:
+    server = redis_servers(config="user app on >secret ~headroom:* +@all -@dangerous\nuser default off\n")
+    tried = store(redis_url=f"redis://127.0.0.1:{server.port}", redis_username="app", redis_password="secret")
+    await keeps(tried)
+    await tried.close()
+
+
+async def test_sentinel_follows_a_new_master(redis_servers: Callable[..., Any]) -> None:
+    master = redis_servers("--repl-diskless-sync-delay", "0")
+    replica = redis_servers("--replicaof", "127.0.0.1", str(master.port))
+    watch = redis_servers(
+        "--sentinel",
+        config=f"sentinel monitor main 127.0.0.1 {master.port} 1\nsentinel down-after-milliseconds main 1000\n"
+        "sentinel failover-timeout main 5000\n",
+    )
+    tried = store(redis_url=f"redis+sentinel://127.0.0.1:{watch.port}/main")
+    await keeps(tried)
+    async with asyncio.timeout(60):
+        # The sentinel finds the replica in the master's own words, which takes it some seconds.
+        while str(replica.port) not in cli(watch.port, "sentinel", "replicas", "main"):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+        assert cli(master.port, "wait", "1", "20000").strip() == "1"
+        master.process.kill()
+        master.process.wait()
+        while await tried.get("key-2", 5) != b"value-2":  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+        while await tried.get("new", 5) is None:
+            await tried.set_many({"new": b"written after"}, 60_000)
+            await asyncio.sleep(0.1)
+    await tried.close()
+
+
+async def test_cluster(redis_servers: Callable[..., Any]) -> None:
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+    ports = [redis_servers(*options).port for _ in range(3)]
+    nodes = [f"127.0.0.1:{port}" for port in ports]
+    command = ["redis-cli", "--cluster", "create", *nodes, "--cluster-yes"]
+    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, timeout=60)
+    tried = store(redis_url=f"redis+cluster://{','.join(nodes[:2])}")
+    await keeps(tried)
+    counts = [int(cli(port, "dbsize")) for port in ports]
+    assert min(counts) > 10
+    assert sum(counts) == 100
+    await tried.close()
+
+
+def cli(port: int, *words: str) -> str:
+    return subprocess.run(
+        ["redis-cli", "-p", str(port), *words], check=True, capture_output=True, text=True, timeout=30
+    ).stdout
