@@ -55,7 +55,7 @@ POSTGRES = {
 PGBOUNCER = {
     "replicas": PODS,
     "max_client_conn": POSITIVE,
-    "default_pool_size": POSITIVE,
+    "default_pool_size": bounded(quantities.whole, 2, 10**6, fix="2 or more"),
     "reserve_pool_size": COUNT,
     "max_db_connections": POSITIVE,
 }
