@@ -70,9 +70,12 @@ def _with_built_images(request: Request, plan: Plan, progress: Progress) -> Path
     yaml = YAML()
     document = yaml.load(request.file)
     config = document["config"]
-    for service in config.get("headroom:services", {}).values():
-        if (name := _ours(service.get("image") or "")) is not None:
-            service["image"] = images.ref(name)
+    for service in plan.services:
+        given = config["headroom:services"][service.key]
+        if (name := _ours(service.image)) is not None:
+            given["image"] = images.ref(name)
+        if service.canary is not None and (name := _ours(service.canary.image)) is not None:
+            given["canary"]["image"] = images.ref(name)
     own: dict[str, Any] = config.setdefault("headroom:images", {})
     for part in ("postgres", "pgbouncer", "redis", "h2o"):
         sized = getattr(plan, part)
