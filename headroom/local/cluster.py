@@ -190,15 +190,11 @@ def run(name: str, state: Path, now: Record, programs: Mapping[str, Path], progr
     with step(progress, f"waiting for {what}", f"{what} ready"):
         expected = {realnode.NODE} if now.nodes == "real" else set()
         expected |= {fakenodes.name(number) for number in range(now.fake_nodes)}
-        # A node's own word may be old; the kubelet's is of now.
-        asked = f"/api/v1/nodes/{realnode.NODE}/proxy/healthz"
-        wait(
-            state,
-            wanted,
-            what,
-            lambda: expected <= ready_nodes(api) and (now.nodes == "fake" or api.ok(asked)),
-            progress,
-        )
+        # A node's own word may be old, the kubelet's is of now; and no pod is admitted before its service account.
+        asked = ["/api/v1/namespaces/default/serviceaccounts/default"]
+        if now.nodes == "real":
+            asked.append(f"/api/v1/nodes/{realnode.NODE}/proxy/healthz")
+        wait(state, wanted, what, lambda: expected <= ready_nodes(api) and all(map(api.ok, asked)), progress)
         remove_surplus(state, now, programs, api)
 
 

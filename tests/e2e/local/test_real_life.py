@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from headroom import local
-from headroom.local import cgroups, faults, machine, processes, record, room
+from headroom.local import cgroups, containers, faults, machine, processes, record, room
 
 pytestmark = pytest.mark.e2e
 
@@ -61,7 +61,7 @@ def census(state: Path) -> Census:
 def run_pod(cluster: local.Cluster, toolbox: Path) -> None:
     image = "localhost/headroom-toolbox:1"
     local.import_image(cluster, toolbox, image)
-    assert image in local.images(cluster)
+    assert image in containers.images(cluster)
     command = [str(cluster.kubectl), "run", "server", f"--image={image}", "--image-pull-policy=Never", "--", "serve"]
     subprocess.run(command, check=True, capture_output=True)
     waiting = [str(cluster.kubectl), "wait", "--for=condition=Ready", "pod/server", "--timeout=90s"]
