@@ -25,13 +25,17 @@ CANARY = "canary"
 class StatelessServiceArgs:
     """A service's plan, and what it shares with its stack.
 
-    `secrets` are environment variables whose values live in Secrets of the service's namespace.
+    `secrets` are environment variables whose values live in Secrets of the service's namespace, `settings` those that
+    are no secret (the stack file's `env` has the last word), `files` folders that show a ConfigMap of that namespace
+    and follow its changes.
     """
 
     plan: ServicePlan
     images: ImagesPlan
     stack: str
     secrets: Mapping[str, SecretKey] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
     monitoring_namespace: str = "monitoring"
 
 
@@ -70,7 +74,7 @@ class StatelessService(pulumi.ComponentResource):
 
     def _config_map(self) -> tuple[str, KubernetesObject]:
         plan = self._plan
-        data = environment(plan, self._preset)
+        data = environment(plan, self._preset, self._args.settings)
         # The name carries the content: a change makes a new map, which rolls the pods; without one nothing moves.
         name = f"{self._owner.name}-config-{content_hash(data)}"
         metadata = self._owner.metadata(name, why=(plan.worker_threads, plan.cache_capacity, plan.connections_per_pod))
@@ -157,6 +161,7 @@ class StatelessService(pulumi.ComponentResource):
                     replicas=0 if suspended_hpa else None,
                     config_map=config_map,
                     secrets=self._args.secrets,
+                    files=self._args.files,
                 )
             },
             opts,
@@ -183,6 +188,7 @@ class StatelessService(pulumi.ComponentResource):
             replicas=0 if plan.maintenance else canary.replicas.value,
             config_map=config_map,
             secrets=self._args.secrets,
+            files=self._args.files,
         )
         metadata = owner.metadata(f"{owner.name}-canary", why=(canary.replicas, *self._pod_sizes()), track=CANARY)
         KubernetesObject(f"{self._name}-canary", "apps/v1", "Deployment", metadata, {"spec": spec}, opts)

@@ -22,6 +22,7 @@ def deployment_spec(
     replicas: int | None,
     config_map: str,
     secrets: Mapping[str, pods.SecretKey],
+    files: Mapping[str, str],
 ) -> Manifest:
     """`spec` of a Deployment. `replicas` None leaves the number to its autoscaler."""
     selector = owner.selector(track)
@@ -33,7 +34,9 @@ def deployment_spec(
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
         "template": {
             "metadata": {"labels": owner.labels(track), **_scrape(preset)},
-            "spec": _pod(plan, preset, owner, images=images, image=image, config_map=config_map, secrets=secrets)
+            "spec": _pod(
+                plan, preset, owner, images=images, image=image, config_map=config_map, secrets=secrets, files=files
+            )
             | {"topologySpreadConstraints": pods.spread(selector)},
         },
     }
@@ -61,8 +64,11 @@ def _pod(
     image: str,
     config_map: str,
     secrets: Mapping[str, pods.SecretKey],
+    files: Mapping[str, str],
 ) -> Manifest:
     volumes, mounts = pods.scratch(preset.writable)
+    shown = [{"name": config, "mountPath": path, "readOnly": True} for path, config in files.items()]
+    volumes += [{"name": config, "configMap": {"name": config}} for config in files.values()]
     environment = [
         {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
         for name, path in sorted(preset.downward_env.items())
@@ -84,7 +90,7 @@ def _pod(
         "readinessProbe": _probe(preset.ready_path, period=5, failures=2),
         "livenessProbe": _probe(preset.live_path, period=10, failures=3),
         "securityContext": pods.container_security(),
-        "volumeMounts": mounts,
+        "volumeMounts": [*mounts, *shown],
     }
     return {
         **pods.pod_defaults(images, owner.name, plan.drain.grace_period_seconds.value, uses_api=bool(preset.api_rules)),

@@ -143,7 +143,7 @@ def preset_of(preset: PresetName, profile: Profile) -> Preset:
     return _FASTAPI if preset == "fastapi" else _MAGE
 
 
-def environment(plan: ServicePlan, preset: Preset) -> dict[str, str]:
+def environment(plan: ServicePlan, preset: Preset, settings: Mapping[str, str]) -> dict[str, str]:
     """What the program is told that is not secret; the stack file's `env` has the last word."""
     sized = {
         preset.threads_env: plan.worker_threads.value if plan.worker_threads else None,
@@ -153,6 +153,7 @@ def environment(plan: ServicePlan, preset: Preset) -> dict[str, str]:
     }
     return {
         **preset.env,
+        **settings,
         **{name: str(value) for name, value in sized.items() if name is not None and value is not None},
         **plan.env,
     }

@@ -32,7 +32,8 @@ def render(
 
     `project` is the folder of `Pulumi.yaml` and `__main__.py`; `config_file` replaces its `Pulumi.<stack>.yaml`;
     `secrets` are the values of secret config keys (`headroom:postgres.password`): what is encrypted in the stack file
-    and not given here becomes a placeholder, and is listed in `Rendered.placeholders`.
+    and not given here becomes a placeholder, as does a password that the stack needs and does not have yet; they are
+    listed in `Rendered.placeholders`.
 
     May be called any number of times in one process, also while an event loop runs.
 
@@ -41,7 +42,7 @@ def render(
     """
     project = project.resolve()
     name = stackconfig.project_name(project)
-    config = stackconfig.load(config_file or stack_file(stack, project), name, secrets)
+    config = stackconfig.with_passwords(stackconfig.load(config_file or stack_file(stack, project), name, secrets))
     if not (project / "__main__.py").is_file():
         raise InputError(f"{project} has no __main__.py", fix="run headroom inside a checkout of the project")
     with _one_at_a_time:

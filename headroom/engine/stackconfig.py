@@ -11,6 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from headroom.backend import secrets as backend_secrets
 from headroom.errors import InputError
 
 PLACEHOLDER = "(secret: not known here)"
@@ -66,6 +67,34 @@ def load(file: Path, project: str, secrets: Mapping[str, Any] | None = None) -> 
         if path not in used:
             secret.add(_put(values, path, value))
     return StackConfig({k: _text(v) for k, v in values.items()}, frozenset(secret), tuple(sorted(missing)))
+
+
+def with_passwords(config: StackConfig) -> StackConfig:
+    """With a placeholder for each password that the stack's parts need and nobody gave: it can be looked at before
+    `headroom secrets init`, but not applied. A part with an `existingSecret` needs none."""
+    parts = {part: config.values.get(f"headroom:{part}") for part in ("postgres", "pgbouncer", "redis", "h2o")}
+    if parts["postgres"]:
+        parts["pgbouncer"] = parts["pgbouncer"] or "{}"
+    needing = {part for part, text in parts.items() if text and "existingSecret" not in _object(text)}
+    held = _object(config.values.get(backend_secrets.CONFIG_KEY, "{}"))
+    missing = [name for name in backend_secrets.required(needing) if name not in held]
+    if not missing:
+        return config
+    values = {**config.values, backend_secrets.CONFIG_KEY: _text({**held, **dict.fromkeys(missing, PLACEHOLDER)})}
+    return StackConfig(
+        values,
+        config.secret_keys | {backend_secrets.CONFIG_KEY},
+        tuple(sorted({*config.placeholders, *(f"{backend_secrets.CONFIG_KEY}.{name}" for name in missing)})),
+    )
+
+
+def _object(text: str) -> dict[str, Any]:
+    """JSON of an object; what is none is for the checks of the stack file to refuse."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
