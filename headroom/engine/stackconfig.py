@@ -72,6 +72,8 @@ def load(file: Path, project: str, secrets: Mapping[str, Any] | None = None) -> 
 def with_passwords(config: StackConfig) -> StackConfig:
     """With a placeholder for each password that the stack's parts need and nobody gave: it can be looked at before
     `headroom secrets init`, but not applied. A part with an `existingSecret` needs none."""
+    if "headroom:environment" not in config.values:  # another program than ours
+        return config
     parts = {part: config.values.get(f"headroom:{part}") for part in ("postgres", "pgbouncer", "redis", "h2o")}
     if parts["postgres"]:
         parts["pgbouncer"] = parts["pgbouncer"] or "{}"
