@@ -23,7 +23,7 @@ from headroom.progress import Progress, step
 __all__ = ["NAMES", "build", "load", "ref"]
 
 # Measured on two cores with nothing of it cached but the base; docs/images.md has the figures.
-ABOUT_SECONDS = {"inference": 60, "postgres": 60, "pgbouncer": 30, "redis": 20, "h2o": 60}
+ABOUT_SECONDS = {"inference": 120, "postgres": 60, "pgbouncer": 30, "redis": 20, "h2o": 60}
 
 
 def build(name: str, progress: Progress) -> Path:
