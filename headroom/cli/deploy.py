@@ -1,4 +1,4 @@
-"""`headroom render`, `preview`, `up` and `down`."""
+"""`headroom preview`, `up` and `down`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from rich.markup import escape
 from headroom import project
 from headroom.cli import options, target
 from headroom.cli.console import ConsoleProgress, err, out
-from headroom.engine import render as renderer
 from headroom.engine import select
 from headroom.engine.model import Action, Change, Changes
 from headroom.errors import InputError
@@ -29,23 +28,6 @@ STYLE: dict[Action, str] = {
 SHOWN_FIELDS = 8
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before changing a cluster named with --context.")]
-
-
-def render(
-    out_: Annotated[Path, typer.Option("--out", "-o", help="The folder to write to; made when missing.")],
-    stack: options.Stack = "local",
-    config: options.ConfigFile = None,
-    with_secrets: Annotated[
-        bool, typer.Option("--with-secrets", help="Write Secrets too, in files that only you can read.")
-    ] = False,
-) -> None:
-    """Write a stack's Kubernetes objects, one YAML file each, for GitOps and for reviews.
-
-    Byte-identical when nothing changed. Secrets are left out and listed by name unless --with-secrets is given.
-    """
-    rendered = renderer.render(project.root(), stack, config_file=config)
-    written = renderer.write(rendered, out_, with_secrets=with_secrets)
-    err.print(f"{len(written)} files in {escape(str(out_))}")
 
 
 def preview(

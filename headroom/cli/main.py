@@ -2,53 +2,57 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from headroom.cli import backend, deploy, diff, local, plan, secrets, verify
 from headroom.cli.console import err, out
 from headroom.errors import HeadroomError, InputError
 
 INTERRUPTED = 130
 
-app = typer.Typer(
-    name="headroom",
-    help="Size a machine-learning platform from what it must carry, and deploy it to Kubernetes.",
-    epilog="Exit codes: 0 done; 1 the environment said no; 2 what was asked cannot be; 130 stopped with Ctrl-C.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command()(plan.plan)
-app.command()(deploy.render)
-app.command()(deploy.preview)
-app.command()(deploy.up)
-app.command()(deploy.down)
-app.command()(verify.verify)
-app.command()(diff.diff)
-app.add_typer(local.app, name="local")
-app.add_typer(backend.app, name="backend")
-app.add_typer(secrets.app, name="secrets")
+# A command's module, and what of it is the command: a function, or a group of commands.
+COMMANDS = {
+    "plan": ("headroom.cli.plan", "plan"),
+    "diff": ("headroom.cli.diff", "diff"),
+    "render": ("headroom.cli.render", "render"),
+    "preview": ("headroom.cli.deploy", "preview"),
+    "up": ("headroom.cli.deploy", "up"),
+    "down": ("headroom.cli.deploy", "down"),
+    "verify": ("headroom.cli.verify", "verify"),
+    "local": ("headroom.cli.local", "app"),
+    "backend": ("headroom.cli.backend", "app"),
+    "secrets": ("headroom.cli.secrets", "app"),
+}
 
 
-def _version(show: bool) -> None:
-    if show:
-        out.print(f"headroom {metadata.version('headroom')}")
-        raise typer.Exit
+def application(wanted: str | None = None) -> typer.Typer:
+    """The command line with the command `wanted`, or with every command when that is none of them.
 
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
-    ] = False,
-) -> None:
-    """Options that stand before the sub-command."""
+    The clients of AWS and of Pulumi take longer to import than a plan takes to compute, so only what was asked for is.
+    """
+    app = typer.Typer(
+        name="headroom",
+        help="Size a machine-learning platform from what it must carry, and deploy it to Kubernetes.",
+        epilog="Exit codes: 0 done; 1 the environment said no; 2 what was asked cannot be; 130 stopped with Ctrl-C.",
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name in [wanted] if wanted in COMMANDS else COMMANDS:
+        module, attribute = COMMANDS[name]
+        command = getattr(import_module(module), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
 
 
 def main(args: list[str] | None = None) -> None:
@@ -57,8 +61,12 @@ def main(args: list[str] | None = None) -> None:
     Everything that we raise on purpose is a HeadroomError: its message goes to stderr and its kind is the exit code.
     Anything else is a fault of ours and keeps its traceback.
     """
+    args = sys.argv[1:] if args is None else args
+    # Imports make hundreds of thousands of objects that live to the end; looking for garbage among them costs a tenth
+    # of a second, again and again.
+    gc.set_threshold(100_000)
     try:
-        code = app(args=args, standalone_mode=False)
+        code = application(args[0] if args else None)(args=args, standalone_mode=False)
     except HeadroomError as error:
         err.print(f"[red]error:[/red] {escape(error.message)}")
         if error.fix:
@@ -78,6 +86,20 @@ def main(args: list[str] | None = None) -> None:
         sys.stderr.close()
         sys.exit(0)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _version(show: bool) -> None:
+    if show:
+        out.print(f"headroom {metadata.version('headroom')}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Options that stand before the sub-command."""
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from headroom import local, project
 from headroom.capacity import demand, plan
-from headroom.cli.main import app
+from headroom.cli.main import application
 from headroom.engine.kubectl import KubectlEngine
 from headroom.engine.model import Target
 from headroom.kubectl import Kubectl
@@ -144,7 +144,7 @@ def test_the_command_line_drives_all_of_it(site: Site) -> None:
     runner = CliRunner()
 
     def headroom(*args: str) -> Any:
-        return runner.invoke(app, [*args, "--stack", "local", "--name", site.cluster.name])
+        return runner.invoke(application(), [*args, "--stack", "local", "--name", site.cluster.name])
 
     preview = headroom("preview")
     assert preview.exit_code == 0, preview.output
