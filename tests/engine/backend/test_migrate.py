@@ -5,16 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from moto.s3.models import FakeBucket
-from moto.server import ThreadedMotoServer
 
 from headroom.backend import aws as door
 from headroom.backend import migrate as migration
@@ -37,65 +32,11 @@ SECRET = "4dabf18193072939515e22adb298388d"
 SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"
 
 
-@pytest.fixture(autouse=True)
-def _moto_minds_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """moto does not evaluate `aws:SecureTransport` and lets a TLS-only policy deny everybody."""
-    ask = FakeBucket.get_permission
-
-    def over_tls(bucket: FakeBucket, action: str, resource: str) -> Any:
-        policy = json.loads(bucket.policy or b'{"Statement": []}')
-        policy["Statement"] = [s for s in policy["Statement"] if "Bool" not in s.get("Condition", {})]
-        return ask(SimpleNamespace(policy=json.dumps(policy).encode()), action, resource)
-
-    monkeypatch.setattr(FakeBucket, "get_permission", over_tls)
-
-
 @pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    yield url
-    urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST")).close()  # noqa: S310
-    server.stop()
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A project with one stack in a backend of files; returns that backend's URL."""
-    (tmp_path / "project").mkdir()
-    (tmp_path / "state").mkdir()
-    (tmp_path / "project" / "Pulumi.yaml").write_text("name: headroom\nruntime: python\n")
-    (tmp_path / "project" / "Pulumi.dev.yaml").write_text(STACK_FILE)
-    monkeypatch.chdir(tmp_path / "project")
-    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "pulumi"))
-    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "a test's")
-    url = f"file://{tmp_path / 'state'}"
-    monkeypatch.setenv("PULUMI_BACKEND_URL", url)
-    return url
-
-
-@pytest.fixture
-def pulumi(home: str) -> Callable[..., str]:
-    def pulumi(*args: str, stdin: str = "", backend: str = home) -> str:
-        done = subprocess.run(
-            ["pulumi", *args, "--non-interactive"],
-            env={**os.environ, "PULUMI_BACKEND_URL": backend},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return pulumi
+def project(home: str) -> None:
+    """A stack's files."""
+    Path("Pulumi.yaml").write_text("name: headroom\nruntime: python\n")
+    Path("Pulumi.dev.yaml").write_text(STACK_FILE)
 
 
 def with_a_secret(exported: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +62,7 @@ def content(pulumi: Callable[..., str], backend: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def deployed(pulumi: Callable[..., str]) -> dict[str, Any]:
+def deployed(project: None, pulumi: Callable[..., str]) -> dict[str, Any]:
     pulumi("stack", "init", "dev", "--secrets-provider", "passphrase")
     secrets.init("dev", Path("Pulumi.dev.yaml"), pulumi_cli.find(Path.cwd()), dry_run=False, progress=Silent())
     exported = json.loads(pulumi("stack", "export", "--stack", "dev"))
@@ -149,12 +90,12 @@ def test_secrets_are_encrypted_in_the_stack_file_and_whole_in_the_program(
 
 
 def test_a_stack_moves_to_s3_and_kms_and_back_and_nothing_differs(
-    pulumi: Callable[..., str], deployed: dict[str, Any], endpoint: str, home: str, tmp_path: Path
+    pulumi: Callable[..., str], deployed: dict[str, Any], aws: Any, home: str, tmp_path: Path
 ) -> None:
     names = naming.names("team-state", "eu-west-1")
     provision.init(door.connect("eu-west-1"), names, progress=Silent())
     # moto answers on one address for all buckets, which is the path style.
-    s3 = f"{names.backend_url}&endpoint={endpoint.removeprefix('http://')}&disableSSL=true&s3ForcePathStyle=true"
+    s3 = f"{names.backend_url}&endpoint={aws.url.removeprefix('http://')}&disableSSL=true&s3ForcePathStyle=true"
     config = json.loads(pulumi("config", "--stack", "dev", "--show-secrets", "--json"))
 
     moved = migration.migrate("dev", source=None, target=s3, secrets_provider=names.secrets_provider, progress=Silent())
@@ -177,10 +118,12 @@ def test_a_stack_moves_to_s3_and_kms_and_back_and_nothing_differs(
 
 
 def test_a_bucket_that_is_not_there_leaves_everything_as_it_was(
-    pulumi: Callable[..., str], deployed: dict[str, Any], endpoint: str, home: str
+    pulumi: Callable[..., str], deployed: dict[str, Any], aws: Any, home: str
 ) -> None:
     before = Path("Pulumi.dev.yaml").read_text()
-    s3 = f"s3://nobody?region=eu-west-1&endpoint={endpoint.removeprefix('http://')}&disableSSL=true&s3ForcePathStyle=true"
+    s3 = (
+        f"s3://nobody?region=eu-west-1&endpoint={aws.url.removeprefix('http://')}&disableSSL=true&s3ForcePathStyle=true"
+    )
     with pytest.raises(EnvironmentFailure):
         migration.migrate("dev", source=None, target=s3, secrets_provider="passphrase", progress=Silent())
     assert Path("Pulumi.dev.yaml").read_text() == before
