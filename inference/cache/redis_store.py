@@ -14,7 +14,6 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisError
 
 from inference.redis_client import Client
 
@@ -135,7 +134,7 @@ class RedisStore:
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await command()
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:  # redis-py lets AttributeError and others out of a connection closed under it
             if not self._down():
                 log.warning("Redis does not answer, doing without for a second: %s", str(error) or type(error).__name__)
             self._down_until = monotonic() + _LEFT_ALONE_S

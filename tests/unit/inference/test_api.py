@@ -31,7 +31,7 @@ async def start(sample: Path) -> AsyncIterator[Callable[..., Any]]:
     ends: list[Any] = []
 
     async def make(**settings: Any) -> Client:
-        chosen = Settings.model_validate({"model_path": sample / "model.onnx", **settings})
+        chosen = Settings.model_validate({"model_path": sample / "model.onnx", "deadline_ms": 20_000, **settings})
         application = make_application(chosen)
         manager = LifespanManager(application.asgi, startup_timeout=30)  # type: ignore[arg-type]
         await manager.__aenter__()

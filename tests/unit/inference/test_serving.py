@@ -19,7 +19,7 @@ BODY = {"entity_id": "entity-0001"}
 
 async def test_sigterm_under_load_fails_no_request(serve: Callable[..., Any]) -> None:
     """Clients keep their connections, and stop coming once readiness says no, as behind a Kubernetes Service."""
-    service = serve(DRAIN_QUIET_S=1)
+    service = serve(DRAIN_QUIET_S=1, DEADLINE_MS=20_000)
     endpoint_up = asyncio.Event()
     endpoint_up.set()
     statuses: Counter[int] = Counter()
