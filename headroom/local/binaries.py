@@ -73,7 +73,7 @@ METRICS_SERVER = Program(
 )
 TOOLS = Program("tools", "1", ".", 0.1, names=("pause", "pki"))
 
-CUSTOM_METRICS = Program("custom-metrics", "1.36.0", ".", 1.5, names=("custom-metrics",))
+CUSTOM_METRICS = Program("custom-metrics", "1.36.0", ".", 3, names=("custom-metrics",))
 KEDA_DEFINITIONS = Program(
     "keda", "2.21.0", "", 0.2, keep=(("github.com/kedacore/keda/v2@v2.21.0", "config/crd/bases", "definitions"),)
 )
