@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cache, cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import boto3
 import botocore.session
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from moto import mock_aws
 from moto.s3.models import FakeBucket
 
@@ -37,13 +39,17 @@ def _no_real_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MOTO_S3_ALLOW_CROSSACCOUNT_ACCESS", "false")
 
 
-# Reading AWS's models is most of what a new session costs: read them once.
+# What costs most here is not what is tested: reading AWS's models, making clients, RSA keys that nobody uses.
 _MODELS = botocore.session.Session().get_component("data_loader")
+_client = cache(boto3.client)
+_rsa_key = cache(rsa.generate_private_key)
 
 
 @pytest.fixture(autouse=True)
-def _models_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(botocore.session, "create_loader", lambda *_: _MODELS)
+    monkeypatch.setattr(boto3, "client", _client)
+    monkeypatch.setattr(rsa, "generate_private_key", _rsa_key)
 
 
 @pytest.fixture(autouse=True)
@@ -173,8 +179,12 @@ class Gate:
         self.session.events.register("before-call", self._before)
         self.session.events.register("after-call", self._after)
 
-    def connect(self) -> door.Aws:
+    @cached_property
+    def _door(self) -> door.Aws:
         return door.connect(REGION, session=self.session)
+
+    def connect(self) -> door.Aws:
+        return self._door
 
     def operations(self) -> list[str]:
         return [call.operation for call in self.calls]

@@ -59,7 +59,7 @@ def test_the_road_from_nothing_to_a_backend_and_back(headroom: Run, endpoint: st
     again = headroom("backend", "init", *WHERE)
     assert (again.returncode, "nothing to change" in again.stdout) == (0, True)
 
-    s3 = boto3.client("s3", region_name="eu-west-1")
+    s3 = boto3.Session(region_name="eu-west-1").client("s3")
     s3.delete_public_access_block(Bucket="team-state")
     drift = headroom("backend", "check", *WHERE)
     assert drift.returncode == 1
@@ -96,7 +96,7 @@ def test_bad_input_gets_a_reason_a_fix_and_no_traceback(
     assert f"fix: {fix}" in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
-    assert boto3.client("s3", region_name="eu-west-1").list_buckets()["Buckets"] == []
+    assert boto3.Session(region_name="eu-west-1").client("s3").list_buckets()["Buckets"] == []
 
 
 def test_a_policy_can_be_piped(headroom: Run) -> None:

@@ -435,8 +435,9 @@ def prepare(scenario: str, new_gate: Any, names: Any, notes: Any) -> None:
 
 def whole(names: Any, notes: Any, new_gate: Any) -> None:
     """A run without hindrance repairs it, and leaves one key, one alias and no drift."""
-    provision.init(new_gate().connect(), names, access_log=True, progress=notes)
-    assert provision.check(new_gate().connect(), names, progress=notes).changes == ()
+    aws = new_gate().connect()
+    provision.init(aws, names, access_log=True, progress=notes)
+    assert provision.check(aws, names, progress=notes).changes == ()
     kms, s3 = (boto3.client(service, region_name=REGION) for service in ("kms", "s3"))
     assert len(own_keys(kms)) == 1
     assert [a["AliasName"] for a in kms.list_aliases()["Aliases"] if "headroom" in a["AliasName"]] == [ALIAS]
