@@ -31,6 +31,15 @@ def why(kubectl: Kubectl, live: Manifest) -> list[str]:
     return lines
 
 
+def in_short(kubectl: Kubectl, live: Manifest) -> str:
+    """The reason of the first of its pods that is not ready and says one; empty while none does."""
+    try:
+        reasons = (waiting_reason(pod) for pod in _pods(kubectl, live) if not _is_ready(pod))
+        return next((reason for reason in reasons if reason), "")
+    except HeadroomError:
+        return ""
+
+
 def waiting_reason(pod: Manifest) -> str:
     """In a few words why a pod is not ready; empty when its status says nothing."""
     status = pod.get("status") or {}

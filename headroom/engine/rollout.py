@@ -12,6 +12,7 @@ from headroom.kubectl import Kubectl
 from headroom.progress import Progress
 
 _POLL = 1.0  # seconds
+_ASK = 8.0  # seconds between questions after the pods of what takes long
 AGAIN = "correct what is said above, then run the same command again: it goes on from here"
 
 
@@ -33,6 +34,7 @@ def until_ready(
     left -= {i for i in left if i in known and readiness.of(known[i]) == readiness.READY}
     late = _late_binding(kubectl) if any(i.kind == "PersistentVolumeClaim" for i in left) else frozenset()
     total, start = len(left), time.monotonic()
+    asked, reason = start, ""
     while left:
         seen = live.read(kubectl, left)
         states = {
@@ -48,7 +50,10 @@ def until_ready(
             raise _failure(kubectl, sorted(left), states, seen, f"did not get ready within {timeout:.0f} s")
         first = min(left)
         more = f", and {len(left) - 1} more" if len(left) > 1 else ""
-        progress.detail(f"{total - len(left)} of {total} ready; {first}: {states[first].text}{more}")
+        if time.monotonic() - asked > _ASK:
+            reason, asked = diagnose.in_short(kubectl, seen[first]), time.monotonic()
+        because = f" ({reason})" if reason else ""
+        progress.detail(f"{total - len(left)} of {total} ready; {first}: {states[first].text}{because}{more}")
         time.sleep(_POLL)
 
 

@@ -66,21 +66,21 @@ def _with_built_images(request: Request, plan: Plan, progress: Progress) -> Path
     needed = sorted({name for image in _images(plan) if (name := _ours(image)) is not None})
     if cluster is None or cluster.nodes == "fake" or not needed:
         return request.file
-    images.load(cluster, needed, progress)
+    refs = images.load(cluster, needed, progress)
     yaml = YAML()
     document = yaml.load(request.file)
     config = document["config"]
     for service in plan.services:
         given = config["headroom:services"][service.key]
         if (name := _ours(service.image)) is not None:
-            given["image"] = images.ref(name)
+            given["image"] = refs[name]
         if service.canary is not None and (name := _ours(service.canary.image)) is not None:
-            given["canary"]["image"] = images.ref(name)
+            given["canary"]["image"] = refs[name]
     own: dict[str, Any] = config.setdefault("headroom:images", {})
     for part in ("postgres", "pgbouncer", "redis", "h2o"):
         sized = getattr(plan, part)
         if sized is not None and _ours(sized.image) is not None:
-            own[part] = images.ref(part)
+            own[part] = refs[part]
     file = cluster.state / "stacks" / request.file.name
     file.parent.mkdir(exist_ok=True)
     with file.open("w") as out:

@@ -1,7 +1,7 @@
 """The images of the software that runs inside the pods: built here when their inputs change, kept in the cache.
 
     archive = build("postgres", progress)          # a docker-archive; cached
-    load(cluster, ["postgres", "redis"], progress)  # on the cluster's node, under ref("postgres") and ref("redis")
+    refs = load(cluster, ["postgres", "redis"], progress)  # on the cluster's node, under the names that it returns
 
 A tag is a hash of what the image is made of, so it never names two things and a changed input rolls its pods.
 """
@@ -60,17 +60,22 @@ def build(name: str, progress: Progress) -> Path:
     return archive
 
 
-def load(cluster: Cluster, names: Sequence[str], progress: Progress) -> None:
-    """Have the images on the cluster's real node under their `ref`: built if need be, imported if not there yet.
+def load(cluster: Cluster, names: Sequence[str], progress: Progress) -> dict[str, str]:
+    """Have the images on the cluster's real node: built if need be, imported if not there yet.
+
+    Returns the name of each on the node: that of what was built, also when the checkout has been edited meanwhile.
 
     Raises InputError when the cluster's nodes are fake, else as `build` does.
     """
     present = containers.images(cluster)
+    refs = {}
     for name in names:
         archive = build(name, progress)
-        if ref(name) not in present:
+        refs[name] = inputs.tag(name, archive.stem.removeprefix(f"{name}-"))
+        if refs[name] not in present:
             with step(progress, f"loading the image {name} (seconds)", f"image {name} loaded"):
-                containers.import_image(cluster, archive, ref(name))
+                containers.import_image(cluster, archive, refs[name])
+    return refs
 
 
 def _builder(progress: Progress) -> str:

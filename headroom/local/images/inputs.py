@@ -21,7 +21,12 @@ EPOCH_SECONDS = 1_700_000_000
 
 def ref(name: str, root: Path | None = None) -> str:
     """`localhost/headroom/<name>:<12 hex digits of the input hash>`: the same content has the same name everywhere."""
-    return f"localhost/headroom/{name}:{digest(name, root)}"
+    return tag(name, digest(name, root))
+
+
+def tag(name: str, inputs: str) -> str:
+    """The image's name for a digest of its inputs."""
+    return f"localhost/headroom/{name}:{inputs}"
 
 
 def digest(name: str, root: Path | None = None) -> str:
