@@ -7,6 +7,7 @@ replicas that an autoscaler chose.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -97,8 +98,12 @@ class Pack:
 
 
 def stack_of(urn: str) -> str:
-    """The stack that a resource belongs to: `urn:pulumi:STACK::PROJECT::TYPE::NAME`."""
-    return urn.removeprefix("urn:pulumi:").partition("::")[0]
+    """The whole name, ORGANIZATION/PROJECT/STACK, of a resource's stack (`urn:pulumi:STACK::PROJECT::TYPE::NAME`).
+
+    File and bucket backends know one organization, which is called that.
+    """
+    stack, project, *_ = urn.removeprefix("urn:pulumi:").split("::")
+    return f"{os.environ.get('PULUMI_ORGANIZATION') or 'organization'}/{project}/{stack}"
 
 
 def plain(value: Any) -> Any:

@@ -26,7 +26,7 @@ class UnknownStateError(Exception):
 
 
 def stateful_sets(stack: str) -> list[Known]:
-    """The StatefulSets in the state of a stack; empty for a stack that was never deployed.
+    """The StatefulSets in the state of a stack (its whole name); empty for a stack that was never deployed.
 
     Raises UnknownStateError.
     """

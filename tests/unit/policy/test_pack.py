@@ -104,7 +104,11 @@ def test_a_replacement_is_refused_unless_the_configuration_names_it(workload: Ma
     assert judge(Pack(known=lambda _: [Known(was)]), now, {"allow": ["h2o-cluster"]}) == {}
 
 
-def test_the_state_asked_for_is_that_of_the_stack(workload: Make) -> None:
+@pytest.mark.parametrize(("organization", "told"), [("", "organization/headroom/prod"), ("acme", "acme/headroom/prod")])
+def test_the_state_asked_for_is_that_of_the_stack(
+    organization: str, told: str, workload: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_ORGANIZATION", organization)
     asked: list[str] = []
 
     def known(stack: str) -> list[Known]:
@@ -112,7 +116,7 @@ def test_the_state_asked_for_is_that_of_the_stack(workload: Make) -> None:
         return []
 
     judge(Pack(known=known), workload(kind="StatefulSet"))
-    assert asked == ["prod"]
+    assert asked == [told]
 
 
 def test_a_state_that_cannot_be_read_refuses_too(workload: Make) -> None:
