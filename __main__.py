@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import pulumi
 
+from components.links import Link
 from components.objects import register_backstop
+from components.pgbouncer import PgBouncer, PgBouncerArgs
 from components.platform_namespace import PlatformNamespace, PlatformNamespaceArgs
+from components.sharded_postgres import ShardedPostgres, ShardedPostgresArgs
 from components.stack import cluster, configuration
 from components.stateless_service import StatelessService, StatelessServiceArgs
 from headroom.capacity import demand, plan
 
 register_backstop()
 
-sized = plan.make(demand.from_config(pulumi.get_stack(), configuration()))
+config = configuration()
+sized = plan.make(demand.from_config(pulumi.get_stack(), config))
 for caution in sized.warnings:
     pulumi.log.warn(f"{caution.component}: {caution.message}")
 
@@ -23,11 +27,27 @@ namespaces = {
     for room in sized.namespaces
 }
 
+inside = pulumi.ResourceOptions.merge(on_cluster, pulumi.ResourceOptions(depends_on=[namespaces[sized.namespace]]))
+links = {service.key: Link() for service in sized.services}
+
+if sized.postgres and sized.pgbouncer:
+    postgres = ShardedPostgres(
+        "postgres", ShardedPostgresArgs(sized.postgres, sized.images, sized.stack, sized.job, config), inside
+    )
+    pooler = PgBouncer(
+        "pgbouncer",
+        PgBouncerArgs(sized.pgbouncer, postgres, sized.images, sized.stack, config),
+        pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[postgres])),
+    )
+    links = {service.key: links[service.key] | pooler.link(service) for service in sized.services}
+
 services = {
     service.key: StatelessService(
         service.key,
-        StatelessServiceArgs(plan=service, images=sized.images, stack=sized.stack),
-        pulumi.ResourceOptions.merge(on_cluster, pulumi.ResourceOptions(depends_on=[namespaces[service.namespace]])),
+        StatelessServiceArgs(service, sized.images, sized.stack, links[service.key]),
+        pulumi.ResourceOptions.merge(
+            on_cluster, pulumi.ResourceOptions(depends_on=[namespaces[service.namespace], *links[service.key].after])
+        ),
     )
     for service in sized.services
 }

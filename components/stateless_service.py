@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
 
+from components.links import Link
 from components.metadata import PUBLIC_BECAUSE, Identity, content_hash, image_version
 from components.objects import KubernetesObject, child_options
-from components.pods import SecretKey
 from components.stateless.autoscaler import HPA_OWNERSHIP, PAUSED, hpa_spec, scaled_object_spec
 from components.stateless.deployment import deployment_spec
 from components.stateless.network import network_policy_spec, service_spec
@@ -25,17 +24,13 @@ CANARY = "canary"
 class StatelessServiceArgs:
     """A service's plan, and what it shares with its stack.
 
-    `secrets` are environment variables whose values live in Secrets of the service's namespace, `settings` those that
-    are no secret (the stack file's `env` has the last word), `files` folders that show a ConfigMap of that namespace
-    and follow its changes.
+    `link` is what it is told of the stack's stores; the stack file's `env` has the last word.
     """
 
     plan: ServicePlan
     images: ImagesPlan
     stack: str
-    secrets: Mapping[str, SecretKey] = field(default_factory=dict)
-    settings: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
+    link: Link = field(default_factory=Link)
     monitoring_namespace: str = "monitoring"
 
 
@@ -74,7 +69,7 @@ class StatelessService(pulumi.ComponentResource):
 
     def _config_map(self) -> tuple[str, KubernetesObject]:
         plan = self._plan
-        data = environment(plan, self._preset, self._args.settings)
+        data = environment(plan, self._preset, self._args.link.settings)
         # The name carries the content: a change makes a new map, which rolls the pods; without one nothing moves.
         name = f"{self._owner.name}-config-{content_hash(data)}"
         metadata = self._owner.metadata(name, why=(plan.worker_threads, plan.cache_capacity, plan.connections_per_pod))
@@ -160,8 +155,8 @@ class StatelessService(pulumi.ComponentResource):
                     image=plan.image,
                     replicas=0 if suspended_hpa else None,
                     config_map=config_map,
-                    secrets=self._args.secrets,
-                    files=self._args.files,
+                    secrets=self._args.link.secrets,
+                    files=self._args.link.files,
                 )
             },
             opts,
@@ -187,8 +182,8 @@ class StatelessService(pulumi.ComponentResource):
             image=canary.image,
             replicas=0 if plan.maintenance else canary.replicas.value,
             config_map=config_map,
-            secrets=self._args.secrets,
-            files=self._args.files,
+            secrets=self._args.link.secrets,
+            files=self._args.link.files,
         )
         metadata = owner.metadata(f"{owner.name}-canary", why=(canary.replicas, *self._pod_sizes()), track=CANARY)
         KubernetesObject(f"{self._name}-canary", "apps/v1", "Deployment", metadata, {"spec": spec}, opts)

@@ -9,6 +9,7 @@ import pulumi
 import pytest
 
 from components.metadata import image_version
+from components.links import Link
 from components.objects import KubernetesObject, child_options, register_backstop
 from components.pods import SecretKey
 from components.stateless_service import StatelessService, StatelessServiceArgs
@@ -31,7 +32,7 @@ def service(**changes: object) -> ServicePlan:
 
 def args(sized: ServicePlan, **more: SecretKey) -> StatelessServiceArgs:
     images = ImagesPlan(pull_policy="IfNotPresent", pull_secrets=("registry",))
-    return StatelessServiceArgs(plan=sized, images=images, stack="test", secrets=more)
+    return StatelessServiceArgs(plan=sized, images=images, stack="test", link=Link(secrets=more))
 
 
 def test_a_component_can_be_there_twice(render_program: RenderProgram) -> None:

@@ -35,7 +35,7 @@ REPLICATION_PER_COPY = 2
 ADMIN = 5
 SIDECARS = {
     "exporter": small("10m", "32Mi", "100m", "64Mi", "metrics exporter beside PgBouncer"),
-    "reloader": small("10m", "16Mi", "100m", "32Mi", "tells PgBouncer of a changed configuration"),
+    "warden": small("10m", "16Mi", "100m", "64Mi", "tells PgBouncer of changes and of new primaries"),
 }
 
 

@@ -8,6 +8,7 @@ from math import ceil
 
 from headroom.capacity.demand.postgres import PostgresDemand
 from headroom.capacity.demand.services import Limits
+from headroom.capacity.plan.buckets import BUCKETS
 from headroom.capacity.plan.model import Caution, PostgresPlan, Resources, Sized
 from headroom.capacity.plan.sizing import (
     given_or,
@@ -26,10 +27,9 @@ SHARD_CAPACITY = 10**12
 SHARD_WRITES = Decimal(10_000)
 REPLICATION_FACTOR = 2
 MAX_CONNECTIONS = 100
-BUCKETS = 256
 FULLEST = Fraction(7, 10)
 """A volume is planned to be 70 % full after a year's growth."""
-EXPORTER = small("10m", "32Mi", "100m", "64Mi", "metrics exporter beside PostgreSQL")
+KEEPER = small("10m", "32Mi", "100m", "64Mi", "keeps configuration and passwords beside PostgreSQL")
 
 
 def plan_postgres(
@@ -73,7 +73,7 @@ def plan_postgres(
         buckets=Sized("buckets", BUCKETS, "buckets", "fixed for the life of the data", "design"),
         storage_class=demand.storage_class,
         existing_secret=demand.existing_secret,
-        sidecars={"exporter": EXPORTER},
+        sidecars={"keeper": KEEPER},
     )
     return plan, [capacity, writes], _cautions(plan)
 

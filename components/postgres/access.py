@@ -1,0 +1,90 @@
+"""What a shard's pods may do, and who may talk to them."""
+
+from __future__ import annotations
+
+from components.metadata import Identity, stack_namespaces
+from components.objects import Manifest
+from components.postgres.settings import PORT, REST_PORT
+
+STATES = ("config", "failover", "leader", "sync")
+"""Patroni keeps a shard's state in ConfigMaps of these suffixes."""
+KEPT_STATES = ("config", "sync")
+"""These say which data is the shard's and which copy holds every commit: they live as long as the claims do."""
+POOLER = "pgbouncer"
+BOOTSTRAP = "pg-bootstrap"
+
+
+def role_rules(owner: Identity, copies: int) -> list[Manifest]:
+    """Its own pods and its own state. Lists, watches and creations know no names: there the namespace is the bound."""
+    return [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+        {
+            "apiGroups": [""],
+            "resources": ["pods"],
+            "resourceNames": [f"{owner.name}-{copy}" for copy in range(copies)],
+            "verbs": ["get", "patch", "update"],
+        },
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "list", "watch"]},
+        {
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "resourceNames": [f"{owner.name}-{state}" for state in STATES],
+            "verbs": ["get", "patch", "update"],
+        },
+    ]
+
+
+def shard_policy(owner: Identity, monitoring_namespace: str) -> Manifest:
+    """In: PgBouncer and the bootstrap Job, its own members, monitoring. Out: its own members and the API server."""
+    mine = {"podSelector": {"matchLabels": owner.selector()}}
+    monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": monitoring_namespace}}}
+    return {
+        "podSelector": {"matchLabels": owner.selector()},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [
+            {"from": [mine, _app(POOLER), _app(BOOTSTRAP)], "ports": ports(PORT)},
+            {"from": [mine, _app(BOOTSTRAP), monitoring], "ports": ports(REST_PORT)},
+        ],
+        "egress": [{"to": [mine], "ports": ports(PORT, REST_PORT)}, api_server()],
+    }
+
+
+def bootstrap_policy(owner: Identity) -> Manifest:
+    """Nobody in; out to every shard."""
+    return {
+        "podSelector": {"matchLabels": owner.selector()},
+        "policyTypes": ["Ingress", "Egress"],
+        "egress": [{"to": [shards()], "ports": ports(PORT, REST_PORT)}],
+    }
+
+
+def pooler_policy(owner: Identity, monitoring_namespace: str, port: int, metrics_port: int) -> Manifest:
+    """In: the stack's own pods, monitoring. Out: every shard, and the API server, which tells of new primaries."""
+    monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": monitoring_namespace}}}
+    return {
+        "podSelector": {"matchLabels": owner.selector()},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [
+            {"from": [stack_namespaces(owner.stack)], "ports": ports(port)},
+            {"from": [monitoring], "ports": ports(metrics_port)},
+        ],
+        "egress": [{"to": [shards()], "ports": ports(PORT)}, api_server()],
+    }
+
+
+def shards() -> Manifest:
+    """A NetworkPolicy peer: the pods of every shard in this namespace."""
+    return {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "database"}}}
+
+
+def api_server() -> Manifest:
+    """Its address is the cluster's affair; a policy can only name its ports."""
+    return {"ports": ports(443, 6443)}
+
+
+def ports(*numbers: int) -> list[Manifest]:
+    return [{"protocol": "TCP", "port": number} for number in numbers]
+
+
+def _app(name: str) -> Manifest:
+    return {"podSelector": {"matchLabels": {"app": name}}}

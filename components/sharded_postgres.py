@@ -1,0 +1,307 @@
+"""Sharded PostgreSQL: a StatefulSet a shard under Patroni, a map that gives every bucket of keys a shard, and the Job
+that brings running shards to what the stack says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from components import pods
+from components.metadata import Identity, content_hash, image_version
+from components.objects import KubernetesObject, Manifest, child_options
+from components.passwords import fingerprint, passwords, secret
+from components.pods import SecretKey
+from components.postgres import access, settings
+from components.postgres.shard import PASSWORDS, SETTINGS, USER_ID, claim_name, stateful_set_spec
+from headroom.capacity.plan.model import ImagesPlan, PostgresPlan, Resources
+
+SECRETS = ("postgresSuperuser", "postgresReplication", "postgresRewind", "postgresApp", "pgbouncerAuth")
+MAP_FOLDER = "/etc/headroom/map"
+FIXED_BECAUSE = "headroom.dev/fixed-because"
+"""On an object that must not change: the engine says so, in these words, instead of the API server's."""
+BOOTSTRAP_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class ShardedPostgresArgs:
+    """The plan, the stack's configuration (for its passwords), and what one container of a Job asks for."""
+
+    plan: PostgresPlan
+    images: ImagesPlan
+    stack: str
+    job: Resources
+    config: Mapping[str, Any]
+    monitoring_namespace: str = "monitoring"
+
+
+class ShardedPostgres(pulumi.ComponentResource):
+    """Shards with their claims, Services, rights and budgets; passwords, settings and the bucket map; the Job."""
+
+    shards: int
+    client_password: SecretKey
+    """The services' own. Its Secret is named by its content: another password rolls their pods."""
+    shard_map: str
+    """The ConfigMap with the bucket map, `map.json`."""
+
+    def __init__(self, name: str, args: ShardedPostgresArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("headroom:components:ShardedPostgres", name, None, opts)
+        self._name, self._args, self._plan = name, args, args.plan
+        self._child = child_options(self, opts)
+        self.shards = args.plan.shards.value
+        self._owner = self._identity("postgres", "configuration")
+        self.shard_map = "shard-map"
+
+        guard = self._guard()
+        self._after_guard = self._after([guard])
+        self._secret, shared = self._shared()
+        sets = [s for number in range(self._plan.shards.value) for s in self._shard(number, shared)]
+        self._bootstrap([*sets, *shared])
+        self.register_outputs({"shards": self.shards})
+
+    def _guard(self) -> KubernetesObject:
+        """What may never change under data. It is kept as long as the claims are, and cannot be altered, so another
+        number of shards is refused before anything else is touched."""
+        shards = str(self._plan.shards.value)
+        reason = (
+            "the number of shards is fixed once there is data: moving buckets between shards is not there yet. Keep "
+            "`shards` (an override of `shards`, with its reason, holds it), or dump, delete the data and load it again"
+        )
+        metadata = self._owner.metadata("postgres-fixed", annotations={FIXED_BECAUSE: reason})
+        body = {"data": {"shards": shards}, "immutable": True}
+        return self._object("guard", "v1", "ConfigMap", metadata, body, self._kept(self._child))
+
+    def _shared(self) -> tuple[str, list[KubernetesObject]]:
+        plan, owner = self._plan, self._owner
+        why = (*plan.parameters.values(), plan.max_connections)
+        dynamic = json.dumps(settings.dynamic(plan), indent=1, sort_keys=True)
+        made = [
+            self._object(
+                "settings", "v1", "ConfigMap", owner.metadata("postgres-settings", why=why),
+                {"data": {"settings.json": dynamic}}, self._after_guard,
+            ),
+            self._object(
+                "map", "v1", "ConfigMap", owner.metadata(self.shard_map, why=(plan.shards, plan.buckets)),
+                {"data": {"map.json": settings.bucket_map(plan.shards.value)}}, self._after_guard,
+            ),
+        ]  # fmt: skip
+        if plan.existing_secret:
+            self.client_password = SecretKey(plan.existing_secret, "postgresApp")
+            return plan.existing_secret, made
+        values = passwords(self._args.config, SECRETS)
+        client = {"postgresApp": values["postgresApp"]}
+        self.client_password = SecretKey(f"postgres-client-{fingerprint(client)}", "postgresApp")
+        made.append(secret(f"{self._name}-client", owner, self.client_password.secret, client, self._after_guard))
+        made.append(secret(f"{self._name}-passwords", owner, "postgres-passwords", values, self._after_guard))
+        return "postgres-passwords", made
+
+    def _shard(self, number: int, shared: list[KubernetesObject]) -> list[KubernetesObject]:
+        plan, copies = self._plan, self._plan.replication_factor.value
+        owner = self._identity(f"pg-shard-{number}", "database", image_version(plan.image))
+        key = f"shard-{number}"
+        needed = [*shared, *self._rights(key, owner, copies)]
+        for state in access.STATES:
+            # Patroni writes annotations, which we do not name and so leave alone.
+            options = self._kept(self._after_guard) if state in access.KEPT_STATES else self._after_guard
+            metadata = owner.metadata(f"{owner.name}-{state}")
+            needed.append(self._object(f"{key}-{state}", "v1", "ConfigMap", metadata, {}, options))
+        for copy in range(copies):
+            # A claim may wait for its first pod.
+            metadata = owner.metadata(
+                claim_name(owner, copy), why=(plan.volume_size,), annotations={"pulumi.com/skipAwait": "true"}
+            )
+            spec: Manifest = {
+                "accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": plan.volume_size.value}},
+                **({"storageClassName": plan.storage_class} if plan.storage_class else {}),
+            }
+            options = self._kept(self._after_guard)
+            needed.append(
+                self._object(f"{key}-claim-{copy}", "v1", "PersistentVolumeClaim", metadata, {"spec": spec}, options)
+            )
+        needed += self._network(key, owner)
+        stateful_set = self._object(
+            f"{key}-set",
+            "apps/v1",
+            "StatefulSet",
+            owner.metadata(why=(plan.replication_factor, *_sizes(plan.resources))),
+            {
+                "spec": stateful_set_spec(
+                    plan, owner, images=self._args.images, passwords=self._secret, settings="postgres-settings"
+                )
+            },
+            self._after(needed),
+        )
+        if plan.min_available is not None:
+            budget = {
+                "minAvailable": plan.min_available.value,
+                "selector": {"matchLabels": owner.selector()},
+                "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            }
+            metadata = owner.metadata(why=(plan.min_available,))
+            self._object(
+                f"{key}-pdb",
+                "policy/v1",
+                "PodDisruptionBudget",
+                metadata,
+                {"spec": budget},
+                self._after([stateful_set]),
+            )
+        return [stateful_set]
+
+    def _rights(self, key: str, owner: Identity, copies: int) -> list[KubernetesObject]:
+        account = self._object(
+            f"{key}-account", "v1", "ServiceAccount", owner.metadata(),
+            {"automountServiceAccountToken": False}, self._after_guard,
+        )  # fmt: skip
+        group = "rbac.authorization.k8s.io"
+        role = self._object(
+            f"{key}-role", f"{group}/v1", "Role", owner.metadata(),
+            {"rules": access.role_rules(owner, copies)}, self._after_guard,
+        )  # fmt: skip
+        binding = {
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": owner.name},
+            "subjects": [{"kind": "ServiceAccount", "name": owner.name, "namespace": owner.namespace}],
+        }
+        bound = self._object(
+            f"{key}-role-binding", f"{group}/v1", "RoleBinding", owner.metadata(), binding, self._after([account, role])
+        )
+        return [account, bound]
+
+    def _network(self, key: str, owner: Identity) -> list[KubernetesObject]:
+        """Services wait for nothing: who is primary is known only once the pods run."""
+        port = [{"name": "postgres", "port": settings.PORT, "targetPort": "postgres", "protocol": "TCP"}]
+        rest = [{"name": "patroni", "port": settings.REST_PORT, "targetPort": "patroni", "protocol": "TCP"}]
+        services: dict[str, tuple[Manifest, dict[str, str]]] = {
+            owner.name: ({"selector": {**owner.selector(), "role": "primary"}, "ports": port}, {LEADS_TO: "primary"}),
+            f"{owner.name}-ro": (
+                {"selector": {**owner.selector(), "role": "replica"}, "ports": port},
+                {LEADS_TO: "replica"},
+            ),
+            f"{owner.name}-pods": (
+                {
+                    "clusterIP": "None",
+                    # Members find each other before they are ready.
+                    "publishNotReadyAddresses": True,
+                    "selector": owner.selector(),
+                    "ports": [*port, *rest],
+                },
+                {},
+            ),
+        }
+        made = []
+        for service, (spec, labels) in services.items():
+            metadata = owner.metadata(service, annotations={"pulumi.com/skipAwait": "true"})
+            metadata["labels"] = {**metadata["labels"], **labels}
+            logical = f"{key}-service{service.removeprefix(owner.name)}"
+            made.append(self._object(logical, "v1", "Service", metadata, {"spec": spec}, self._after_guard))
+        policy = access.shard_policy(owner, self._args.monitoring_namespace)
+        made.append(
+            self._object(
+                f"{key}-network-policy",
+                "networking.k8s.io/v1",
+                "NetworkPolicy",
+                owner.metadata(),
+                {"spec": policy},
+                self._after_guard,
+            )
+        )
+        return made
+
+    def _bootstrap(self, needed: list[KubernetesObject]) -> None:
+        """A Job is what it was made for, for ever: another content is another Job, the same one does not run again."""
+        plan = self._plan
+        owner = self._identity(access.BOOTSTRAP, "bootstrap", image_version(plan.image))
+        account = self._object(
+            "bootstrap-account", "v1", "ServiceAccount", owner.metadata(),
+            {"automountServiceAccountToken": False}, self._after_guard,
+        )  # fmt: skip
+        policy = self._object(
+            "bootstrap-network-policy", "networking.k8s.io/v1", "NetworkPolicy", owner.metadata(),
+            {"spec": access.bootstrap_policy(owner)}, self._after_guard,
+        )  # fmt: skip
+        spec = self._job_spec(owner)
+        content = content_hash(
+            {
+                "settings": json.dumps(settings.dynamic(plan), sort_keys=True),
+                "map": settings.bucket_map(plan.shards.value),
+                "spec": json.dumps(spec, sort_keys=True),
+            }
+        )
+        metadata = owner.metadata(f"{access.BOOTSTRAP}-{content}")
+        self._object("bootstrap", "batch/v1", "Job", metadata, {"spec": spec}, self._after([*needed, account, policy]))
+
+    def _job_spec(self, owner: Identity) -> Manifest:
+        plan = self._plan
+        volumes, mounts = pods.scratch({"/tmp": "16Mi"})  # noqa: S108
+        mounted: dict[str, tuple[str, Manifest]] = {
+            "passwords": (PASSWORDS, {"secret": {"secretName": self._secret, "defaultMode": 0o440}}),
+            "settings": (SETTINGS, {"configMap": {"name": "postgres-settings"}}),
+            "map": (MAP_FOLDER, {"configMap": {"name": self.shard_map}}),
+        }
+        container = {
+            "name": "bootstrap",
+            "image": plan.image,
+            "imagePullPolicy": self._args.images.pull_policy,
+            "command": ["/opt/patroni/bin/python", "-m", "shard.bootstrap"],
+            "env": [
+                {"name": "NAMESPACE", "value": plan.namespace},
+                {"name": "COPIES", "value": str(plan.replication_factor.value)},
+            ],
+            "resources": pods.resources(self._args.job),
+            "securityContext": pods.container_security(),
+            "volumeMounts": [
+                *mounts,
+                *({"name": n, "mountPath": path, "readOnly": True} for n, (path, _) in mounted.items()),
+            ],
+        }
+        refused = {"containerName": "bootstrap", "operator": "In", "values": [3]}
+        return {
+            "backoffLimit": 4,
+            "activeDeadlineSeconds": BOOTSTRAP_SECONDS,
+            # A shard that refuses the map refuses it again.
+            "podFailurePolicy": {"rules": [{"action": "FailJob", "onExitCodes": refused}]},
+            "template": {
+                "metadata": {"labels": owner.labels()},
+                "spec": {
+                    **pods.pod_defaults(self._args.images, owner.name, 30, user_id=USER_ID),
+                    "restartPolicy": "Never",
+                    "containers": [container],
+                    "volumes": [*volumes, *({"name": n, **source} for n, (_, source) in mounted.items())],
+                },
+            },
+        }
+
+    def _identity(self, name: str, component: str, version: str | None = None) -> Identity:
+        return Identity(
+            name=name, namespace=self._plan.namespace, stack=self._args.stack, component=component, version=version
+        )
+
+    def _object(
+        self,
+        logical: str,
+        api_version: str,
+        kind: str,
+        metadata: Manifest,
+        body: Manifest,
+        opts: pulumi.ResourceOptions,
+    ) -> KubernetesObject:
+        return KubernetesObject(f"{self._name}-{logical}", api_version, kind, metadata, body, opts)
+
+    def _after(self, needed: list[KubernetesObject]) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=list(needed)))
+
+    @staticmethod
+    def _kept(opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(retain_on_delete=True))
+
+
+LEADS_TO = "headroom.dev/leads-to"
+"""On a Service: which pods of a shard it leads to; its EndpointSlices carry it too."""
+
+
+def _sizes(of: Resources) -> tuple[Any, ...]:
+    return of.cpu_request, of.cpu_limit, of.memory_request, of.memory_limit

@@ -1,0 +1,1 @@
+"""What runs beside PgBouncer: `pooler.warden`."""

@@ -1,0 +1,152 @@
+"""Keeps a pod's Patroni configured and its roles' passwords what the mounted Secret says, from first start to rotation.
+
+It writes the configuration and the pod's certificate before Patroni starts, and then looks every second: at a changed
+password it rewrites, has Patroni reload, and on the primary sets the role's new verifier.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import logging
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from shard import node, scram
+
+log = logging.getLogger("keeper")
+EVERY_S = 1.0
+READY = node.RUN / "ready"
+
+
+def main() -> None:
+    """Runs until SIGTERM."""
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    me = node.Node.of(os.environ)
+    certificate(node.RUN, me.name)
+    held = node.passwords()
+    configure(me, held)
+    READY.touch()
+    roles = Roles()
+    while True:
+        with contextlib.suppress(OSError):  # a volume in the middle of its update
+            now = node.passwords()
+            if now != held:
+                log.info("a password changed")
+                configure(me, now)
+                reload(now["postgresSuperuser"], held["postgresSuperuser"])
+                held = now
+        roles.ensure(held)
+        READY.touch()
+        time.sleep(EVERY_S)
+
+
+def configure(me: node.Node, secret: Mapping[str, str]) -> None:
+    """Write Patroni's configuration; JSON is YAML."""
+    settings: dict[str, Any] = json.loads(node.SETTINGS.read_text())
+    write(node.RUN / "patroni.yaml", json.dumps(node.patroni(me, secret, settings), indent=1))
+
+
+def certificate(folder: Path, name: str) -> None:
+    """A key and a certificate of the pod's own, made at its start: they never leave it, and go with it."""
+    key, cert = folder / "server.key", folder / "server.crt"
+    if key.exists() and cert.exists():
+        return
+    making = folder / "making.key"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-days", "3650", "-subj", f"/CN={name}", "-keyout", str(making), "-out", str(cert)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    making.chmod(0o600)
+    making.replace(key)
+
+
+def write(file: Path, text: str) -> None:
+    """Whole or not at all, and for nobody else's eyes."""
+    fresh = file.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(text)
+    fresh.replace(file)
+
+
+def reload(*candidates: str) -> None:
+    """Have Patroni read its configuration again; it still wants the password that it began with."""
+    unchecked = ssl._create_unverified_context()  # noqa: S323  it talks to its own pod, over loopback
+    for password in candidates:
+        login = base64.b64encode(f"patroni:{password}".encode()).decode()
+        request = urllib.request.Request(
+            "https://127.0.0.1:8008/reload", method="POST", data=b"", headers={"Authorization": f"Basic {login}"}
+        )
+        try:
+            urllib.request.urlopen(request, timeout=5, context=unchecked).close()  # noqa: S310  https, to ourselves
+        except OSError:
+            continue
+        return
+    log.warning("Patroni did not take the reload")
+
+
+class Roles:
+    """The database's roles, through the pod's own socket, where the operating system says who we are."""
+
+    def __init__(self) -> None:
+        self._connection: psycopg.Connection[Any] | None = None
+        self._done: Mapping[str, str] | None = None
+
+    def ensure(self, secret: Mapping[str, str]) -> None:
+        """On a primary: every role exists with its password. Anywhere else, or while nothing answers: nothing."""
+        try:
+            if self._connection is None or self._connection.closed:
+                self._done = None
+                self._connection = psycopg.connect(
+                    f"host={node.SOCKETS} dbname=postgres user=postgres connect_timeout=2 application_name=keeper",
+                    autocommit=True,
+                )
+            row = self._connection.execute("SELECT pg_is_in_recovery()").fetchone()
+            if row is None or row[0]:
+                self._done = None
+            elif self._done != secret:
+                self._set(self._connection, secret)
+                self._done = dict(secret)
+        except psycopg.Error as error:
+            log.debug("not now: %s", error)
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def _set(self, connection: psycopg.Connection[Any], secret: Mapping[str, str]) -> None:
+        for name, role in node.ROLES.items():
+            found = connection.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", (role,)).fetchone()
+            if found and scram.matches(secret[name], found[0]):
+                continue
+            # Only the verifier is sent. A new salt for the same password would lock out PgBouncer's cached logins.
+            verb = "ALTER" if found else "CREATE"
+            # Roles that Patroni needs rights for are Patroni's to make.
+            if not found and name in ("postgresReplication", "postgresRewind"):
+                continue
+            connection.execute(
+                sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(
+                    sql.SQL(verb), sql.Identifier(role), sql.Literal(scram.verifier(secret[name]))
+                )
+            )
+            log.info("%s: role %s has its password", verb.lower(), role)
+
+
+if __name__ == "__main__":
+    main()
