@@ -1,0 +1,1 @@
+"""Parts of the H2O cluster's manifests."""

@@ -1,0 +1,82 @@
+"""Who reaches the H2O cluster, and what its pods may do: Services, NetworkPolicies, rights."""
+
+from __future__ import annotations
+
+from components.h2o.jobs import RECORD
+from components.h2o.nodes import GUARD_PORT, NAME, NODE_PORT, REST_PORT, ROLE
+from components.metadata import Identity, stack_namespaces
+from components.objects import Manifest
+
+API_PORTS = (443, 6443)
+
+
+def headless_spec(owner: Identity) -> Manifest:
+    """By which nodes find each other before any is ready. H2O asks for SRV records, which named ports have."""
+    return {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,
+        "selector": owner.selector(),
+        "ports": [{"name": "http", "port": REST_PORT, "targetPort": "http", "protocol": "TCP"}],
+    }
+
+
+def leader_spec(owner: Identity) -> Manifest:
+    """Clients' way to the one node that serves them; the guard keeps the label true."""
+    return {
+        "type": "ClusterIP",
+        "selector": owner.selector() | {ROLE: "leader"},
+        "ports": [{"name": "http", "port": REST_PORT, "targetPort": "http", "protocol": "TCP", "appProtocol": "http"}],
+    }
+
+
+def nodes_policy(owner: Identity, jobs: Identity) -> Manifest:
+    """Nodes among themselves; clients of the stack's namespaces and the Jobs to the API alone.
+
+    Out: to each other, to the Kubernetes API (which has no fixed address), and to object storage where it is used.
+    """
+    nodes = [{"podSelector": {"matchLabels": owner.selector()}}]
+    among = _ports(REST_PORT, NODE_PORT, GUARD_PORT)
+    # Heartbeats are UDP.
+    among.append({"protocol": "UDP", "port": NODE_PORT})
+    return {
+        "podSelector": {"matchLabels": owner.selector()},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [
+            {"from": nodes, "ports": among},
+            {
+                "from": [{"podSelector": {"matchLabels": jobs.selector()}}, stack_namespaces(owner.stack)],
+                "ports": _ports(REST_PORT),
+            },
+        ],
+        "egress": [{"to": nodes, "ports": among}, {"ports": _ports(*API_PORTS)}],
+    }
+
+
+def jobs_policy(owner: Identity, jobs: Identity) -> Manifest:
+    """The Jobs: to the leader and the Kubernetes API; nobody to them."""
+    return {
+        "podSelector": {"matchLabels": jobs.selector()},
+        "policyTypes": ["Ingress", "Egress"],
+        "egress": [
+            {"to": [{"podSelector": {"matchLabels": owner.selector()}}], "ports": _ports(REST_PORT)},
+            {"ports": _ports(*API_PORTS)},
+        ],
+    }
+
+
+def guard_rules(nodes: int) -> list[Manifest]:
+    """Labelling the nodes' pods, by name: no rule can say `its own`."""
+    names = [f"{NAME}-{number}" for number in range(nodes)]
+    return [{"apiGroups": [""], "resources": ["pods"], "resourceNames": names, "verbs": ["patch"]}]
+
+
+def job_rules() -> list[Manifest]:
+    """Seeing whether there is a cluster and which, and keeping the record of what was saved."""
+    return [
+        {"apiGroups": ["apps"], "resources": ["statefulsets"], "resourceNames": [NAME], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [RECORD], "verbs": ["get", "patch"]},
+    ]
+
+
+def _ports(*numbers: int) -> list[Manifest]:
+    return [{"protocol": "TCP", "port": number} for number in numbers]
