@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
+from components.h2o_cluster import H2OCluster, H2OClusterArgs
 from components.links import Link
 from components.objects import register_backstop
 from components.pgbouncer import PgBouncer, PgBouncerArgs
@@ -40,6 +41,8 @@ if sized.postgres and sized.pgbouncer:
         pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[postgres])),
     )
     links = {service.key: links[service.key] | pooler.link(service) for service in sized.services}
+if sized.h2o:
+    H2OCluster("h2o", H2OClusterArgs(sized.h2o, sized.images, sized.stack, sized.job, config), inside)
 
 services = {
     service.key: StatelessService(
