@@ -30,7 +30,7 @@ import pulumi_kubernetes as k8s
 from pulumi import ResourceOptions as Options
 
 config, settings = pulumi.Config(), pulumi.Config("kubernetes")
-cluster = k8s.Provider("cluster", kubeconfig=settings.require("kubeconfig"), context=settings.get("context"))
+cluster = k8s.Provider("cluster", kubeconfig=settings.get("kubeconfig"), context=settings.get("context"))
 NS = config.require("namespace")
 ns = k8s.core.v1.Namespace("ns", metadata={"name": NS}, opts=Options(provider=cluster, retain_on_delete=True))
 k8s.core.v1.Secret("secret", metadata={"name": "secret", "namespace": NS},
