@@ -9,6 +9,7 @@ from components.links import Link
 from components.objects import register_backstop
 from components.pgbouncer import PgBouncer, PgBouncerArgs
 from components.platform_namespace import PlatformNamespace, PlatformNamespaceArgs
+from components.redis.component import Redis, RedisArgs
 from components.sharded_postgres import ShardedPostgres, ShardedPostgresArgs
 from components.stack import cluster, configuration
 from components.stateless_service import StatelessService, StatelessServiceArgs
@@ -41,6 +42,9 @@ if sized.postgres and sized.pgbouncer:
         pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[postgres])),
     )
     links = {service.key: links[service.key] | pooler.link(service) for service in sized.services}
+if sized.redis:
+    cache = Redis("redis", RedisArgs(sized.redis, sized.images, sized.stack, sized.job, config), inside)
+    links = {service.key: links[service.key] | cache.link(service) for service in sized.services}
 if sized.h2o:
     H2OCluster("h2o", H2OClusterArgs(sized.h2o, sized.images, sized.stack, sized.job, config), inside)
 

@@ -18,7 +18,7 @@ LABELS = {
     "app.kubernetes.io/managed-by",
 }
 BECAUSE = "headroom.dev/because"
-SET_WHILE_RUNNING = {"role"}
+SET_WHILE_RUNNING = {"role", "headroom.dev/role"}
 """Labels that a pod gets when it is known who leads."""
 AUTOSCALERS = {"HorizontalPodAutoscaler", "ScaledObject"}
 

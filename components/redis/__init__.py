@@ -1,0 +1,1 @@
+"""Redis under Sentinel, or as a Cluster that grows and shrinks."""
