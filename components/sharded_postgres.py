@@ -18,11 +18,10 @@ from components.pods import SecretKey
 from components.postgres import access, settings
 from components.postgres.shard import PASSWORDS, SETTINGS, USER_ID, claim_name, stateful_set_spec
 from headroom.capacity.plan.model import ImagesPlan, PostgresPlan, Resources
+from headroom.engine.preview import FIXED_BECAUSE
 
 SECRETS = ("postgresSuperuser", "postgresReplication", "postgresRewind", "postgresApp", "pgbouncerAuth")
 MAP_FOLDER = "/etc/headroom/map"
-FIXED_BECAUSE = "headroom.dev/fixed-because"
-"""On an object that must not change: the engine says so, in these words, instead of the API server's."""
 BOOTSTRAP_SECONDS = 900
 
 

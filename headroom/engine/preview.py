@@ -16,6 +16,8 @@ from headroom.kubectl import Kubectl
 _IMMUTABLE = re.compile(
     r"immutable|updates to \w+ spec for fields other than|may not be changed|cannot be changed", re.I
 )
+FIXED_BECAUSE = "headroom.dev/fixed-because"
+"""On an object that must not change: why, in place of the API server's words."""
 _ELSEWHERE = "default"  # a namespace that every cluster has
 
 
@@ -77,15 +79,31 @@ def _change(o: RenderedObject, before: Manifest | None, answer: Manifest | str) 
         return _refusal(o, before, answer)
     if before is None:
         return _named("create", o.id)
-    found = fields.changed(before, answer)
+    found = fields.changed(*_without_others(o, before, answer))
     forcing = [f.path for f in found if fields.forces_replacement(f, o.replace_on_changes)]
     if forcing:
         return _replacement(o, found, f"{', '.join(forcing)} cannot change in place")
     return _named("update" if found else "unchanged", o.id, found)
 
 
+def _without_others(o: RenderedObject, before: Manifest, answer: Manifest) -> tuple[Manifest, Manifest]:
+    """Both without the annotations that are somebody else's (a leader renews its lock in one): those move between our
+    two looks, and we leave them alone."""
+    mine = {*(o.manifest["metadata"].get("annotations") or {}), live.OWNER}
+    theirs = (answer["metadata"].get("annotations") or {}).keys() - mine
+    return _less(before, theirs), _less(answer, theirs)
+
+
+def _less(manifest: Manifest, annotations: Iterable[str]) -> Manifest:
+    metadata = manifest["metadata"]
+    gone = set(annotations)
+    kept = {k: v for k, v in (metadata.get("annotations") or {}).items() if k not in gone}
+    return {**manifest, "metadata": {**metadata, "annotations": kept}}
+
+
 def _refusal(o: RenderedObject, before: Manifest | None, said: str) -> Change:
-    reason = _reason(said)
+    why = (o.manifest["metadata"].get("annotations") or {}).get(FIXED_BECAUSE)
+    reason = why if why and before is not None and _IMMUTABLE.search(said) else _reason(said)
     if before is not None and _IMMUTABLE.search(said) and (o.delete_before_replace or o.replace_on_changes):
         return _replacement(o, (), reason)
     return _named("refused", o.id, reason=reason)

@@ -1,0 +1,181 @@
+"""PostgreSQL and PgBouncer: one primary a shard, standbys that follow, buckets where the map has them, limits in force.
+
+Everything is asked inside the pods, over sockets that need no password: no secret is read, and none can be printed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from headroom.capacity.plan.buckets import owners
+from headroom.capacity.plan.model import PgBouncerPlan, PostgresPlan
+from headroom.capacity.quantities import MI, figure
+from headroom.errors import EnvironmentFailure
+from headroom.kubectl import Manifest
+from headroom.ops.verify.model import Finding, Scene, Verdict, judge
+
+LARGEST_LAG_BYTES = 16 * MI
+"""A WAL segment; a synchronous standby is well below it."""
+_STANDBYS = (
+    "SELECT application_name, state, sync_state, "
+    "coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn), -1)::bigint "
+    "FROM pg_stat_replication WHERE application_name LIKE 'pg-shard-%' ORDER BY 1"
+)
+_BUCKETS = (
+    "SELECT json_build_object("
+    "'shard', (SELECT number FROM headroom.shard), 'shards', (SELECT shards FROM headroom.shard), "
+    "'version', (SELECT map_version FROM headroom.shard), "
+    "'recorded', (SELECT coalesce(json_agg(bucket ORDER BY bucket), '[]') FROM headroom.bucket), "
+    "'writable', (SELECT coalesce(json_agg(substr(n.nspname, 2)::int ORDER BY n.nspname), '[]') FROM pg_namespace AS n "
+    "JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = 'features' "
+    "WHERE n.nspname ~ '^b[0-9]{3}$' AND has_schema_privilege('features', n.oid, 'USAGE') "
+    "AND has_table_privilege('features', c.oid, 'INSERT')))"
+)
+
+
+def shards(scene: Scene) -> Iterator[Finding]:
+    """Each shard has one primary, and its standbys stream from it, one of them synchronously."""
+    plan = scene.plan.postgres
+    if plan is None:
+        return
+    for number in range(plan.shards.value):
+        name = f"pg-shard-{number}"
+        if not scene.real_pods:
+            yield Finding(name, "one primary", Verdict.skipped, "no software runs in the pods of fake nodes")
+            continue
+        primaries = _primaries(scene, plan, name)
+        yield judge(
+            name,
+            "one primary",
+            len(primaries) == 1,
+            f"primary: {', '.join(primaries) or 'none'}",
+            f"kubectl exec -n {plan.namespace} {name}-0 -c postgres -- patronictl -c /run/headroom/patroni.yaml list",
+        )
+        if len(primaries) == 1:
+            yield _replication(scene, plan, name, primaries[0])
+
+
+def buckets(scene: Scene) -> Iterator[Finding]:
+    """The map that clients read is the plan's, and every shard owns, and lets the services write, just its buckets."""
+    plan = scene.plan.postgres
+    if plan is None:
+        return
+    wanted = list(owners(plan.shards.value))
+    live = scene.kubectl.find("configmap", "shard-map", plan.namespace)
+    held = json.loads(live["data"]["map.json"]) if live else {}
+    yield judge(
+        "postgres",
+        "bucket map",
+        held.get("buckets") == wanted,
+        f"version {held.get('version')}, {held.get('shards')} shards" if held else "there is none",
+        f"headroom up --stack {scene.plan.stack}",
+    )
+    if not scene.real_pods:
+        return
+    for number in range(plan.shards.value):
+        name = f"pg-shard-{number}"
+        primaries = _primaries(scene, plan, name)
+        if not primaries:
+            continue  # said by `shards`
+        mine = [bucket for bucket, owner in enumerate(held.get("buckets") or []) if owner == number]
+        try:
+            found = json.loads(_sql(scene, plan, primaries[0], "features", _BUCKETS))
+        except (EnvironmentFailure, ValueError) as error:
+            yield judge(name, "fences", False, str(error)[:200], f"headroom up --stack {scene.plan.stack}")
+            continue
+        agree = found["recorded"] == found["writable"] == mine and found["shard"] == number
+        yield judge(
+            name,
+            "fences",
+            agree,
+            f"{len(found['writable'])} buckets writable, {len(found['recorded'])} recorded, {len(mine)} in the map, "
+            f"map version {found['version']}",
+            f"headroom up --stack {scene.plan.stack}",
+        )
+
+
+def pooler(scene: Scene) -> Iterator[Finding]:
+    """Every PgBouncer runs with the plan's limits and has a database for each shard."""
+    plan, postgres = scene.plan.pgbouncer, scene.plan.postgres
+    if plan is None or postgres is None:
+        return
+    if not scene.real_pods:
+        yield Finding("pgbouncer", "limits", Verdict.skipped, "no software runs in the pods of fake nodes")
+        return
+    pods = [p for p in scene.kubectl.items("pods", plan.namespace, "app=pgbouncer") if _running(p)]
+    names = {f"features_{number}" for number in range(postgres.shards.value)}
+    names |= {"features"} if postgres.shards.value == 1 else set()
+    if not pods:
+        yield judge("pgbouncer", "limits", False, "no pod runs", f"headroom up --stack {scene.plan.stack}")
+    for pod in pods:
+        name = pod["metadata"]["name"]
+        try:
+            config = dict(line.split("|")[:2] for line in _console(scene, plan, name, "SHOW CONFIG"))
+            served = {line.split("|")[0] for line in _console(scene, plan, name, "SHOW DATABASES")} - {"pgbouncer"}
+        except EnvironmentFailure as error:
+            yield judge(
+                name, "limits", False, str(error)[:200], f"kubectl logs -n {plan.namespace} {name} -c pgbouncer"
+            )
+            continue
+        sizes = (plan.max_client_conn, plan.default_pool_size, plan.reserve_pool_size, plan.max_db_connections)
+        off = [
+            f"{s.setting} is {config.get(s.setting)}, planned {s.value}"
+            for s in sizes
+            if config.get(s.setting) != str(s.value)
+        ]
+        off += [f"database {database} differs" for database in sorted(served ^ names)]
+        yield judge(
+            name,
+            "limits",
+            not off,
+            "; ".join(off) or f"{figure(plan.max_client_conn.value)} clients, {len(names)} databases, as planned",
+            "a change takes a minute to arrive; else kubectl logs -c warden of that pod",
+        )
+
+
+def _replication(scene: Scene, plan: PostgresPlan, name: str, primary: str) -> Finding:
+    wanted = plan.replication_factor.value - 1
+    rows = [line.split("|") for line in _sql(scene, plan, primary, "postgres", _STANDBYS).splitlines() if line]
+    streaming = [r for r in rows if r[1] == "streaming"]
+    in_step = [r for r in streaming if r[2] in ("sync", "quorum")]
+    lag = max((int(r[3]) for r in streaming), default=0)
+    said = ", ".join(f"{pod} {state} {sync}, {int(behind):,} bytes behind" for pod, state, sync, behind in rows)
+    return judge(
+        name,
+        "replication",
+        len(streaming) == wanted and (not wanted or bool(in_step)) and lag <= LARGEST_LAG_BYTES,
+        said or ("no standby, and none is planned" if not wanted else f"no standby follows, {wanted} planned"),
+        f"kubectl logs -n {plan.namespace} -l app={name} -c postgres --tail 30",
+    )
+
+
+def _primaries(scene: Scene, plan: PostgresPlan, name: str) -> list[str]:
+    """The pods of a shard whose PostgreSQL takes writes, by its own word."""
+    found = []
+    for pod in scene.kubectl.items("pods", plan.namespace, f"app={name}"):
+        if not _running(pod):
+            continue
+        try:
+            recovering = _sql(scene, plan, pod["metadata"]["name"], "postgres", "SELECT pg_is_in_recovery()")
+        except EnvironmentFailure:
+            continue  # it does not run; `pods` says so
+        if recovering == "f":
+            found.append(str(pod["metadata"]["name"]))
+    return sorted(found)
+
+
+def _running(pod: Manifest) -> bool:
+    return pod.get("status", {}).get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+
+
+def _sql(scene: Scene, plan: PostgresPlan, pod: str, database: str, statement: str) -> str:
+    command = ["psql", "-U", "postgres", "-d", database, "-XAtqc", statement]
+    done = scene.kubectl.run("exec", "-n", plan.namespace, pod, "-c", "postgres", "--", *command, timeout=20)
+    return done.stdout.strip()
+
+
+def _console(scene: Scene, plan: PgBouncerPlan, pod: str, statement: str) -> list[str]:
+    command = ["psql", "-h", "/run/pgbouncer", "-p", "6432", "-U", "pgbouncer", "-d", "pgbouncer", "-XAtqc", statement]
+    done = scene.kubectl.run("exec", "-n", plan.namespace, pod, "-c", "pgbouncer", "--", *command, timeout=20)
+    return [line for line in done.stdout.splitlines() if line]
