@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from headroom.ops.verify import postgres, services, workloads
+from headroom.ops.verify import h2o, postgres, services, workloads
 from headroom.ops.verify.model import Check, Finding, Scene, Verdict
 
 __all__ = ["CHECKS", "Finding", "Scene", "Verdict", "run"]

@@ -1,0 +1,8 @@
+"""The programs of the image, which lie outside of the packages that are installed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "images" / "h2o"))
