@@ -45,7 +45,9 @@ def plan(
         case Format.markdown:
             print(as_markdown(made))
         case Format.table:
-            out.print(as_table(made))
+            with out.capture() as captured:
+                out.print(as_table(made))
+            print("\n".join(line.rstrip() for line in captured.get().splitlines()))
             for caution in made.warnings:
                 err.print(f"[yellow]warning:[/yellow] {escape(caution.component)}: {escape(caution.message)}")
 

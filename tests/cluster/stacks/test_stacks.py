@@ -80,8 +80,8 @@ def test_admitted_without_a_warning_then_unchanged_then_gone(site: Site, stack: 
     again = site.up(stack)
     assert again.changes.empty, [str(c) for c in again.changes.items if c.action != "unchanged"]
 
-    # The test provider of custom metrics has no values, and KEDA's definitions are here without its operator: what waits
-    # for those says so, and all else passes.
+    # The test provider of custom metrics has no values, and KEDA's definitions are here without its operator: what
+    # waits for those says so, and all else passes.
     unscaled = {s.key for s in sized(stack).services if s.autoscaling.source != "resource"}
     excused = {(key, check) for key in unscaled for check in ("autoscaler", "autoscaler bounds", "rollout")}
     failed = [f for f in run(Scene(sized(stack), site.kubectl, real_pods=False)) if f.verdict is Verdict.failed]
