@@ -128,9 +128,9 @@ def load(stack: Kubectl, *, seconds: float) -> Iterator[None]:
         with httpx.Client(base_url=f"http://{address}:8080", timeout=10) as client:
             while not stop.is_set() and time.monotonic() < deadline:
                 with contextlib.suppress(httpx.HTTPError):
-                    client.post("/predict/batch", json={"entity_ids": [f"nobody-{i}" for i in range(100)]})
+                    client.post("/predict/batch", json={"entity_ids": [f"nobody-{i}" for i in range(1000)]})
 
-    threads = [threading.Thread(target=burn, args=(address,)) for address in pods for _ in range(2)]
+    threads = [threading.Thread(target=burn, args=(address,)) for address in pods for _ in range(4)]
     for thread in threads:
         thread.start()
     try:
