@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from headroom.ops.verify import h2o, postgres, services, workloads
+from headroom.ops.verify import h2o, postgres, redis, services, workloads
 from headroom.ops.verify.model import Check, Finding, Scene, Verdict
 
 __all__ = ["CHECKS", "Finding", "Scene", "Verdict", "run"]
@@ -20,6 +20,7 @@ CHECKS: tuple[Check, ...] = (
     postgres.shards,
     postgres.buckets,
     postgres.pooler,
+    redis.redis,
 )
 
 

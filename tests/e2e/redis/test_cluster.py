@@ -1,0 +1,177 @@
+"""Cluster mode under writes and reads: failovers, a restart of everything, growth and shrinking."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from headroom.errors import EnvironmentFailure, InputError
+from headroom.local import faults
+
+pytestmark = pytest.mark.e2e
+
+FAILOVER_SECONDS = 8
+LOSS_SECONDS = 5.0
+
+
+def healthy(redis: Any, masters: int, eventually: Callable[..., Any]) -> None:
+    """Every pod sees all slots served by that many masters."""
+    pods = 2 * masters
+
+    def look() -> bool:
+        reports = [redis.report(f"redis-{n}") for n in range(pods)]
+        return all(
+            (
+                r.get("cluster_state"),
+                r.get("slots_ok"),
+                r.get("masters"),
+                r.get("nodes"),
+                r.get("failed"),
+                r.get("open_slots"),
+            )
+            == ("ok", 16384, masters, pods, [], False)
+            for r in reports
+        )
+
+    eventually(look, 120, lambda: str([redis.report(f"redis-{n}") for n in range(pods)]))
+
+
+def test_a_master_is_killed(sharded: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]) -> None:
+    healthy(sharded, 3, eventually)
+    writing = ledger(sharded)
+    before = sharded.masters()[0]
+    sharded.kubectl.run("delete", "pod", before, "-n", sharded.name, "--grace-period=0", "--force")
+    time.sleep(FAILOVER_SECONDS)
+    writing.writes_again()
+    sharded.whole(6)
+    healthy(sharded, 3, eventually)
+    told, kept = writing.ask("tell"), writing.ask("check")
+    print(told, kept)
+    assert told["longest_gap_s"] <= FAILOVER_SECONDS
+    assert kept["lost"] <= LOSS_SECONDS * 250
+
+
+def test_all_pods_at_once(sharded: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]) -> None:
+    """Every address in nodes.conf is stale: they find each other by name."""
+    writing = ledger(sharded)
+    writing.ask("fill 1000")
+    time.sleep(1.5)
+    before = {p["metadata"]["name"]: p["status"]["podIP"] for p in sharded.pods()}
+    sharded.kubectl.run("delete", "pod", *before, "-n", sharded.name, "--grace-period=0", "--force")
+    sharded.whole(6)
+    after = {p["metadata"]["name"]: p["status"]["podIP"] for p in sharded.pods()}
+    assert not before.items() & after.items(), "their addresses are new"
+    healthy(sharded, 3, eventually)
+    writing.writes_again()
+    kept = writing.ask("check")
+    print(writing.ask("tell"), kept)
+    assert kept["lost"] <= LOSS_SECONDS * 250
+
+
+def override(masters: int) -> dict[str, Any]:
+    return {"override": {"masters": {"value": masters, "because": "a test"}}}
+
+
+def resized(redis: Any, masters: int) -> float:
+    """Seconds that `headroom up` took to get there."""
+    began = time.monotonic()
+    redis.up(**override(masters))
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("keys", [3_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_grows_and_shrinks_under_load(
+    sharded: Any, ledger: Callable[..., Any], eventually: Callable[..., Any], keys: int
+) -> None:
+    """3 masters, 4, 3: no key lost, no error that the client's own redirects do not take care of."""
+    writing = ledger(sharded)
+    writing.ask(f"fill {keys}")
+    writing.ask("mark")
+    time.sleep(3)
+    still = writing.ask("tell")
+    try:
+        for masters in (4, 3):
+            writing.ask("mark")
+            seconds = resized(sharded, masters)
+            told = writing.ask("tell")
+            print(f"to {masters}: {seconds:.1f} s", told, "before:", still)
+            assert (told["failed_writes"], told["failed_reads"]) == (0, 0), told
+            healthy(sharded, masters, eventually)
+        kept = writing.ask("check")
+        assert (kept["lost"], kept["known"] > keys) == (0, True)
+        assert len(sharded.pods()) == 6
+        claims = {c["metadata"]["name"] for c in sharded.kubectl.items("persistentvolumeclaims", sharded.name)}
+        assert claims == {f"data-redis-{n}" for n in range(8)}, "a claim is kept when its pod goes"
+    finally:
+        resized(sharded, 3)
+
+
+@pytest.mark.slow
+def test_the_jobs_are_killed_again_and_again(
+    sharded: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    """Whoever runs a resize dies every second; it gets there nevertheless."""
+    writing = ledger(sharded)
+    writing.ask("fill 30000")
+    over, kills = threading.Event(), 0
+
+    def murder() -> None:
+        nonlocal kills
+        wait = 0.5
+        while not over.wait(wait):
+            for pod in sharded.kubectl.items("pods", sharded.name, "app=redis-resize"):
+                try:
+                    kills += faults.kill(sharded.cluster, sharded.name, pod["metadata"]["name"])
+                except (InputError, EnvironmentFailure, KeyError, OSError):
+                    continue
+            wait = min(wait + 0.5, 6)
+
+    for masters in (4, 3):
+        over.clear()
+        killer = threading.Thread(target=murder)
+        killer.start()
+        try:
+            resized(sharded, masters)
+        finally:
+            over.set()
+            killer.join()
+        healthy(sharded, masters, eventually)
+    print(kills, writing.ask("tell"))
+    assert kills > 3
+    assert writing.ask("check")["lost"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("time_", range(5))
+def test_a_master_that_hangs(
+    sharded: Any, ledger: Callable[..., Any], eventually: Callable[..., Any], time_: int
+) -> None:
+    healthy(sharded, 3, eventually)
+    writing = ledger(sharded)
+    before = sharded.masters()[time_ % 3]
+    with faults.frozen(sharded.cluster, sharded.name, before):
+        time.sleep(FAILOVER_SECONDS)
+        writing.writes_again()
+        told = writing.ask("tell")
+    healthy(sharded, 3, eventually)
+    kept = writing.ask("check")
+    print(told, kept)
+    assert told["longest_gap_s"] <= FAILOVER_SECONDS
+    assert kept["lost"] <= LOSS_SECONDS * 250
+
+
+@pytest.mark.slow
+def test_a_rolling_update_fails_no_read(
+    sharded: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    writing = ledger(sharded)
+    sharded.kubectl.run("rollout", "restart", "statefulset/redis", "-n", sharded.name)
+    sharded.kubectl.run("rollout", "status", "statefulset/redis", "-n", sharded.name, timeout=600)
+    healthy(sharded, 3, eventually)
+    told, kept = writing.ask("tell"), writing.ask("check")
+    print(told, kept)
+    assert (told["failed_reads"], kept["lost"]) == (0, 0)

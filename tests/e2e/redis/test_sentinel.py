@@ -1,0 +1,146 @@
+"""Sentinel mode under writes and reads: who leads, how fast that changes, and what is lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from headroom.local import faults
+
+pytestmark = pytest.mark.e2e
+
+FAILOVER_SECONDS = 10
+"""The promise, from the kill to an acknowledged write."""
+LOSS_SECONDS = 5.0
+"""min-replicas-max-lag: what was acknowledged without a replica is at most this old."""
+
+
+def leader(redis: Any, eventually: Callable[..., Any]) -> str:
+    """The one master, by every pod's word, the sentinels' and the Service's."""
+
+    def look() -> str | None:
+        reports = [redis.report(p["metadata"]["name"]) for p in redis.pods()]
+        masters = [r["pod"] for r in reports if r.get("role") == "master"]
+        told = {r.get("sentinel", {}).get("master", "").partition(".")[0] for r in reports}
+        labelled = [
+            p["metadata"]["name"] for p in redis.pods() if p["metadata"]["labels"].get("headroom.dev/role") == "master"
+        ]
+        return masters[0] if len(masters) == 1 and told == set(masters) and labelled == masters else None
+
+    found: str = eventually(look, 60)
+    return found
+
+
+def test_the_master_is_killed(sentinel: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]) -> None:
+    """Its pod goes at once, and another leads before it is back."""
+    writing = ledger(sentinel)
+    before = leader(sentinel, eventually)
+    sentinel.kubectl.run("delete", "pod", before, "-n", sentinel.name, "--grace-period=0", "--force")
+    writing.writes_again()
+    sentinel.whole(3)
+    after = leader(sentinel, eventually)
+    told, kept = writing.ask("tell"), writing.ask("check")
+    print(told, kept)
+    assert told["longest_gap_s"] <= FAILOVER_SECONDS
+    assert kept["lost"] <= LOSS_SECONDS * 250, "no more than was written within the lag"
+    assert after != before or told["longest_gap_s"] < 5
+
+
+def test_a_planned_stop_of_the_master_loses_nothing(
+    sentinel: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    """preStop hands the role over: no acknowledged write is lost, and nobody waits for a failure to be noticed."""
+    writing = ledger(sentinel)
+    before = leader(sentinel, eventually)
+    sentinel.kubectl.run("delete", "pod", before, "-n", sentinel.name, "--wait=false")
+    eventually(lambda: before not in sentinel.masters() and sentinel.masters(), 60)
+    writing.writes_again()
+    sentinel.whole(3)
+    assert leader(sentinel, eventually) != before
+    told, kept = writing.ask("tell"), writing.ask("check")
+    print(told, kept)
+    assert (kept["lost"], told["longest_gap_s"] < 5) == (0, True)
+
+
+def test_all_pods_at_once(sentinel: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]) -> None:
+    """After a power cut nobody's address is what it was: they find each other by name, and have their data."""
+    writing = ledger(sentinel)
+    writing.ask("fill 1000")
+    time.sleep(1.5)  # AOF everysec
+    names = [p["metadata"]["name"] for p in sentinel.pods()]
+    sentinel.kubectl.run("delete", "pod", *names, "-n", sentinel.name, "--grace-period=0", "--force")
+    sentinel.whole(3)
+    leader(sentinel, eventually)
+    writing.writes_again()
+    kept = writing.ask("check")
+    print(writing.ask("tell"), kept)
+    assert kept["lost"] <= LOSS_SECONDS * 250
+    assert kept["known"] > 1000
+
+
+def test_a_master_that_is_cut_off_stops_accepting(
+    sentinel: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    """No split brain past min-replicas-max-lag: without replicas it refuses, while the other side goes on."""
+    writing = ledger(sentinel)
+    before = leader(sentinel, eventually)
+    with faults.cut_off(sentinel.cluster, sentinel.name, before):
+        time.sleep(LOSS_SECONDS + 3)
+        refused = sentinel.cli(before, "SET", "split", "brain")
+        assert "NOREPLICAS" in refused or "READONLY" in refused, refused
+        writing.writes_again()
+        told = writing.ask("tell")
+        assert told["longest_gap_s"] <= FAILOVER_SECONDS
+    sentinel.whole(3)
+    assert leader(sentinel, eventually) != before
+    kept = writing.ask("check")
+    print(told, kept)
+    assert kept["lost"] <= LOSS_SECONDS * 250
+
+
+@pytest.mark.slow
+def test_two_of_three_are_killed(sentinel: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]) -> None:
+    writing = ledger(sentinel)
+    names = sorted(p["metadata"]["name"] for p in sentinel.pods())[:2]
+    sentinel.kubectl.run("delete", "pod", *names, "-n", sentinel.name, "--grace-period=0", "--force")
+    sentinel.whole(3)
+    leader(sentinel, eventually)
+    writing.writes_again()
+    assert writing.ask("check")["lost"] <= LOSS_SECONDS * 250
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("time_", range(5))
+def test_a_master_that_hangs(
+    sentinel: Any, ledger: Callable[..., Any], eventually: Callable[..., Any], time_: int
+) -> None:
+    """Frozen, as a machine that hangs: connections stay open and nothing answers. Thawed, it follows."""
+    writing = ledger(sentinel)
+    before = leader(sentinel, eventually)
+    with faults.frozen(sentinel.cluster, sentinel.name, before):
+        writing.writes_again()
+        told = writing.ask("tell")
+        time.sleep(2)
+    after = leader(sentinel, eventually)
+    kept = writing.ask("check")
+    print(told, kept)
+    assert after != before
+    assert told["longest_gap_s"] <= FAILOVER_SECONDS
+    assert kept["lost"] <= LOSS_SECONDS * 250
+
+
+@pytest.mark.slow
+def test_a_rolling_update_fails_no_read(
+    sentinel: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    writing = ledger(sentinel)
+    sentinel.kubectl.run("rollout", "restart", "statefulset/redis", "-n", sentinel.name)
+    sentinel.kubectl.run("rollout", "status", "statefulset/redis", "-n", sentinel.name, timeout=300)
+    leader(sentinel, eventually)
+    writing.writes_again()
+    told, kept = writing.ask("tell"), writing.ask("check")
+    print(told, kept)
+    assert (told["failed_reads"], kept["lost"]) == (0, 0)
