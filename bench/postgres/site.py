@@ -35,6 +35,7 @@ CONFIG: dict[str, Any] = {
         },
         "replicationFactor": 2,
         "maxConnections": 100,
+        "override": {"volumeSize": {"value": "2Gi", "because": "room for what a benchmark writes"}},
     },
     "headroom:pgbouncer": {"cpu": "25m", "memory": "64Mi", "limits": {"cpu": "2"}},
 }
