@@ -151,7 +151,12 @@ _KEPT = {"config-epoch", "leader-epoch", "current-epoch", "known-replica", "know
 
 
 def _hashes(passwords: Sequence[str]) -> str:
-    return " ".join(f"#{hashlib.sha256(password.encode()).hexdigest()}" for password in passwords)
+    return " ".join(f"#{hashed(password)}" for password in passwords)
+
+
+def hashed(password: str) -> str:
+    """A password as ACL files have it."""
+    return hashlib.sha256(password.encode()).hexdigest()
 
 
 def _quoted(text: str) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 
 from headroom_redis import nodes
+from headroom_redis.leader import opinion
 from headroom_redis.process import say
-from headroom_redis.resp import SENTINEL_PORT, Connection, ReplyError
+from headroom_redis.resp import PORT, SENTINEL_PORT, Connection, ReplyError
 from headroom_redis.settings import MASTER, Settings
 
-PATIENCE_SECONDS = 20.0
-PAUSE_MS = 15_000
+PATIENCE_SECONDS = 12.0
+EQUAL_SECONDS = 3.0
+PAUSE_MS = 20_000
 
 
 def run(settings: Settings) -> int:
@@ -29,32 +31,51 @@ def run(settings: Settings) -> int:
 
 
 def _hand_over(settings: Settings, own: Connection) -> None:
-    if int(own.call("ROLE")[1]) >= 0 and not own.call("ROLE")[2]:
+    if not own.call("ROLE")[2]:
         say("no replica to hand over to")
         return
     # Nothing is acknowledged from here on that the next master may not have.
     own.call("CLIENT", "PAUSE", PAUSE_MS, "WRITE")
     try:
-        _ask_for_failover(settings)
-        _await_replica(own)
+        _await_equal(own)
+        master = _failed_over(settings)
+        # By hand: the sentinels' own greetings wait behind the pause, and so does what they would say of this.
+        own.call("REPLICAOF", master, PORT)
     finally:
+        # The writes that waited find a replica, and their clients the new master.
         own.call("CLIENT", "UNPAUSE")
 
 
-def _ask_for_failover(settings: Settings) -> None:
-    """Of another pod's sentinel: this one's is on its way out, too."""
+def _await_equal(own: Connection) -> None:
+    """Wait until all replicas have everything."""
+    end = time.monotonic() + EQUAL_SECONDS
+    while time.monotonic() < end:
+        _, offset, replicas = own.call("ROLE")
+        if all(int(seen) >= int(offset) for _, _, seen in replicas):
+            return
+        time.sleep(0.05)
+
+
+def _failed_over(settings: Settings) -> str:
+    """Have the sentinels choose another; its host. One of another pod is asked first."""
     others = [host for host in settings.sentinel_hosts if host != settings.own_host]
-    problem: Exception = OSError("no other sentinel")
+    problem: Exception = OSError("no sentinel answers")
     for host in [*others, settings.own_host]:
         try:
             with settings.admin(host, SENTINEL_PORT) as sentinel:
-                sentinel.call("SENTINEL", "FAILOVER", MASTER)
-                return
-        except ReplyError as error:
-            if "INPROG" in str(error):
-                return
-            problem = error
-        except OSError as error:
+                try:
+                    sentinel.call("SENTINEL", "FAILOVER", MASTER)
+                except ReplyError as error:
+                    if "INPROG" not in str(error):
+                        raise
+                end = time.monotonic() + PATIENCE_SECONDS
+                while time.monotonic() < end:
+                    chosen = opinion(sentinel).host
+                    if chosen != settings.own_host:
+                        return chosen
+                    time.sleep(0.1)
+                problem = OSError(f"still the master after {PATIENCE_SECONDS:.0f} s")
+        except (OSError, ReplyError) as error:
             problem = error
     raise problem
 

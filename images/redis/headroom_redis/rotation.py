@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from headroom_redis import files
 from headroom_redis.process import say
 from headroom_redis.resp import ReplyError, connect
 from headroom_redis.settings import USERS, Settings
@@ -30,15 +31,19 @@ class Rotation:
                 self._pending = True
         return self._pending
 
-    def apply(self, port: int, commands: Sequence[tuple[str, ...]]) -> None:
-        """Have the server read its users again, then tell it the new password for what it asks of others.
+    def apply(self, port: int, commands: Sequence[tuple[str, ...]], users: Sequence[str] | None = None) -> None:
+        """Give the server's users (all, or those named) their new passwords, then tell it the one for what it asks of
+        others.
 
         Raises OSError, ReplyError; then it is tried again.
         """
         for password in reversed(self.accepted["admin"]):
             try:
                 with connect("127.0.0.1", port, "admin", password) as own:
-                    own.call("ACL", "LOAD")
+                    # Not ACL LOAD, which hangs up on everybody whose line changed.
+                    for user, held in self.accepted.items():
+                        if users is None or user in users:
+                            own.call("ACL", "SETUSER", user, f"#{files.hashed(held[-1])}")
                     for command in commands:
                         own.call(*command)
             except ReplyError as error:

@@ -41,6 +41,7 @@ def run(settings: Settings) -> int:
                     ("SENTINEL", "SET", MASTER, "auth-pass", password),
                     ("SENTINEL", "CONFIG", "SET", "sentinel-pass", password),
                 ],
+                ["admin"],
             )
         keeper.tick()
 

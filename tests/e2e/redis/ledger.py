@@ -144,12 +144,12 @@ class Ledger:
 
 
 async def main() -> None:
-    given = json.loads(sys.stdin.readline())
+    lines = asyncio.StreamReader(limit=1 << 20)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    given = json.loads(await lines.readline())
     resolver(given["dns"])
     ledger = Ledger(given["url"], given["prefix"])
     working = [asyncio.create_task(ledger.write()), asyncio.create_task(ledger.read())]
-    lines = asyncio.StreamReader(limit=1 << 20)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while (line := (await lines.readline()).decode().split()) and line[0] != "end":
         answer: Any
         match line:

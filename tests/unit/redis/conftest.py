@@ -58,7 +58,8 @@ class Fleet:
         data, run = self.folder / f"data-{ordinal}", self.folder / f"run-{ordinal}"
         data.mkdir(exist_ok=True)
         host = self.base.host(ordinal)
-        return replace(self.base, pod=f"redis-{ordinal}", address=host, data=data, run=run, **changes)
+        own = {"pod": f"redis-{ordinal}", "address": host, "data": data, "run": run, **changes}
+        return replace(self.base, **own)
 
     def job(self, masters: int, replicas_per_master: int = 1) -> Here:
         pods = masters * (1 + replicas_per_master)
