@@ -1,0 +1,9 @@
+"""The programs of the images are importable, as they are inside them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+IMAGES = Path(__file__).resolve().parents[3] / "images"
+sys.path[:0] = [str(IMAGES / "postgres"), str(IMAGES / "pgbouncer")]
