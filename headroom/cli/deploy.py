@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from headroom import project
+from headroom import local, project
 from headroom.cli import options, target
 from headroom.cli.console import ConsoleProgress, err, out
 from headroom.engine import select
@@ -26,6 +27,7 @@ STYLE: dict[Action, str] = {
     "refused": "bold red",
 }
 SHOWN_FIELDS = 8
+MOST_CREATED = 20
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before changing a cluster named with --context.")]
 
@@ -62,12 +64,17 @@ def up(
         show(engine.preview(deployment, progress))
         _ask(f"do this on {request.target.title}?")
     result = engine.up(deployment, progress)
-    show(result.changes, unchanged=False)
+    show(result.changes, unchanged=False, most_created=MOST_CREATED)
     for kept in result.kept:
         err.print(f"[dim]kept, it holds data:[/dim] {escape(kept)}")
     out.print(f"stack {stack} is up on {escape(request.target.title)} after {result.seconds:.0f} s")
     if not request.target.real_pods:
         out.print("[yellow]its nodes are fake: pods are objects only, no software runs in them[/yellow]")
+    elif request.cluster is not None:
+        keys = {service.key for service in request.plan().services}
+        for service in local.status(name).services:
+            if service.name in keys and service.reach:
+                out.print(f"call {service.name}: curl http://{service.reach}/health/ready")
 
 
 def down(
@@ -100,11 +107,20 @@ def down(
         out.print(f"delete the data too: headroom down --stack {stack} --delete-data {namespace}")
 
 
-def show(changes: Changes, *, unchanged: bool = True) -> None:
-    """One line an object, its changed fields below, a count at the end."""
+def show(changes: Changes, *, unchanged: bool = True, most_created: int | None = None) -> None:
+    """One line an object, its changed fields below, a count at the end.
+
+    More than `most_created` new objects are counted by kind instead: the first `up` of a stack has nothing to compare.
+    """
+    created = changes.of("create")
+    brief = most_created is not None and len(created) > most_created
     for change in changes.items:
-        if change.action != "unchanged":
+        if change.action != "unchanged" and not (brief and change.action == "create"):
             _say(change)
+    if brief:
+        kinds = Counter(change.kind for change in created)
+        listed = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+        out.print(f"[{STYLE['create']}]create   [/{STYLE['create']}] {escape(listed)}")
     for warning in changes.warnings:
         err.print(f"[yellow]warning:[/yellow] {escape(warning)}")
     counted = ", ".join(f"{n} {action}" for action, n in changes.count().items() if unchanged or action != "unchanged")
