@@ -7,7 +7,7 @@ import sys
 
 from bench.report import publish
 
-AREAS = ("plan",)
+AREAS = ("plan", "postgres")
 
 
 def main() -> int:

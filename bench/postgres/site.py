@@ -31,7 +31,7 @@ CONFIG: dict[str, Any] = {
             "writesPerSecond": 1000,
             "cpu": "50m",
             "memory": "512Mi",
-            "limits": {"cpu": "2"},
+            "limits": {"cpu": "2", "memory": "3Gi"},  # 500 connections without a pooler take that much
         },
         "replicationFactor": 2,
         "maxConnections": 100,
