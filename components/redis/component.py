@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -217,7 +218,8 @@ class Redis(pulumi.ComponentResource):
         self._object("pdb", "policy/v1", "PodDisruptionBudget", metadata, {"spec": spec}, [workload])
 
     def _job(self, step: Any, secret: str, needs: list[KubernetesObject]) -> KubernetesObject:
-        """A Job named by the shape that it brings about: another shape is another Job, the same one is done already."""
+        """A Job named by its content, which has the shape that it brings about: the same shape is done already, and a
+        Job's template cannot change."""
         plan = self._plan
         environment = {
             "REDIS_MODE": plan.mode,
@@ -230,7 +232,7 @@ class Redis(pulumi.ComponentResource):
         spec = resize_job(
             step, plan, self._jobs, self._args.images, self._args.job, environment=environment, secret=secret
         )
-        named = content_hash({**environment, "image": plan.image, "secret": secret})
+        named = content_hash({"spec": json.dumps(spec, sort_keys=True)})
         metadata = self._jobs.metadata(f"{NAME}-{step}-{named}", why=(plan.masters,), annotations=_PATIENT)
         return self._object(step, "batch/v1", "Job", metadata, {"spec": spec}, needs)
 

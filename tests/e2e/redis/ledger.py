@@ -35,7 +35,7 @@ def resolver(server: str) -> None:
             return usual(host, port, family, kind, proto, flags)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address(server, f"{name}.cluster.local"), int(port)))]
 
-    socket.getaddrinfo = ask
+    socket.getaddrinfo = ask  # type: ignore[assignment]
 
 
 def address(server: str, name: str) -> str:
