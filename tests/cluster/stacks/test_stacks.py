@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,9 @@ def test_admitted_without_a_warning_then_unchanged_then_gone(site: Site, stack: 
     assert [f for f in failed if (f.component, f.check) not in excused and f.check != "autoscaler"] == []
 
     site.down(stack)
-    assert all(name.startswith("PersistentVolumeClaim/") for name in site.left(*namespaces(stack)))
+    # Claims, and what says of which data they are: it lives as long as they do.
+    kept = re.compile(r"PersistentVolumeClaim/.+|ConfigMap/(pg-shard-\d+-(config|sync)|postgres-fixed)")
+    assert [name for name in site.left(*namespaces(stack)) if not kept.fullmatch(name)] == []
 
     site.down(stack, delete_data=sized(stack).namespace)
     for namespace in namespaces(stack):
