@@ -23,6 +23,8 @@ from inference.redis_client import connect
 from inference.settings import Settings
 
 PAUSE_SECONDS = 0.004
+AT_ONCE = 20
+"""Commands in flight, each on a connection of its own."""
 
 
 def resolver(server: str) -> None:
@@ -121,8 +123,8 @@ class Ledger:
     async def check(self) -> dict[str, Any]:
         """Which acknowledged writes are not there any more."""
         known, lost = list(self.acknowledged), []
-        for start in range(0, len(known), 500):
-            some = known[start : start + 500]
+        for start in range(0, len(known), AT_ONCE):
+            some = known[start : start + AT_ONCE]
             for _ in range(20):
                 try:
                     values = await asyncio.gather(*(self.client.get(f"{self.prefix}{i}") for i in some))
@@ -135,9 +137,9 @@ class Ledger:
         return {"known": len(known), "lost": len(lost), "which": lost[:5] + lost[-5:]}
 
     async def fill(self, count: int) -> dict[str, Any]:
-        for _ in range(0, count, 100):
-            numbers = [self.begun + n for n in range(1, 101)]
-            self.begun += 100
+        for _ in range(0, count, AT_ONCE):
+            numbers = [self.begun + n for n in range(1, AT_ONCE + 1)]
+            self.begun += AT_ONCE
             await asyncio.gather(*(self.client.set(f"{self.prefix}{i}", i) for i in numbers))
             self.acknowledged += numbers
         return {"known": len(self.acknowledged)}
