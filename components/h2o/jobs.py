@@ -65,6 +65,8 @@ def job_spec(
                         "env": [*({"name": k, "value": v} for k, v in settings.items()), namespace],
                         "resources": pods.resources(size),
                         "securityContext": pods.container_security(),
+                        # Why it failed is what a person asks first; the pod says so.
+                        "terminationMessagePolicy": "FallbackToLogsOnError",
                         "volumeMounts": mounts,
                     }
                 ],

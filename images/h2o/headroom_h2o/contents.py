@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -13,21 +14,28 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Column:
-    """`levels` is a hash of a categorical column's levels in their order, empty for other columns."""
+    """A column and what its values add up to. `levels` is a hash of a categorical column's levels in their order.
+
+    H2O's own checksum is no use here: it depends on how rows are cut into chunks, and that on the number of nodes.
+    """
 
     name: str
     type: str
     levels: str = ""
+    missing: int = 0
+    zeros: int = 0
+    low: float | None = None
+    high: float | None = None
+    mean: float | None = None
 
 
 @dataclass(frozen=True)
 class Frame:
-    """`place` is the folder of its Parquet files; `checksum` is H2O's own, over the values wherever they lie."""
+    """`place` is the folder of its files."""
 
     key: str
     rows: int
     columns: tuple[Column, ...]
-    checksum: int
     place: str
 
 
@@ -51,30 +59,25 @@ class Saved:
 
 def frame(document: Mapping[str, Any], place: str) -> Frame:
     """A frame from the answer of /3/Frames/KEY/summary."""
-    columns = tuple(Column(c["label"], c["type"], _levels(c)) for c in document["columns"])
     return Frame(
-        document["frame_id"]["name"], int(document["rows"]), columns, int(document.get("checksum") or 0), place
+        document["frame_id"]["name"], int(document["rows"]), tuple(_column(c) for c in document["columns"]), place
     )
 
 
 def differences(was: Frame, now: Frame) -> list[str]:
-    """How a loaded frame differs from the saved one; empty where it is the same.
-
-    H2O sorts a categorical column's levels when it reads them, and its checksum is over their numbers: where an order
-    was another one, only rows, names and types can be compared.
-    """
+    """How a loaded frame differs from the saved one; empty where it is the same."""
     found = []
     if was.rows != now.rows:
         found.append(f"{now.rows} rows instead of {was.rows}")
-    names = [c.name for c in was.columns]
-    if names != [c.name for c in now.columns]:
-        found.append("other columns")
-    else:
-        pairs = list(zip(was.columns, now.columns, strict=True))
-        found += [f"column {a.name} is {b.type} instead of {a.type}" for a, b in pairs if not _alike(a.type, b.type)]
-        same_levels = all(a.levels == b.levels for a, b in pairs)
-        if not found and same_levels and was.checksum != now.checksum:
-            found.append("another checksum")
+    if [c.name for c in was.columns] != [c.name for c in now.columns]:
+        return [*found, "other columns"]
+    for a, b in zip(was.columns, now.columns, strict=True):
+        if not _alike(a.type, b.type):
+            found.append(f"column {a.name} is {b.type} instead of {a.type}")
+        elif a.missing != b.missing:
+            found.append(f"column {a.name} has {b.missing} missing values instead of {a.missing}")
+        elif a.levels == b.levels and not _same_values(a, b):
+            found.append(f"column {a.name} has other values")
     return found
 
 
@@ -94,8 +97,7 @@ def unpack(data: Mapping[str, str]) -> Saved | None:
         return None
     found = json.loads(gzip.decompress(base64.b64decode(data["record"])))
     frames = tuple(
-        Frame(f["key"], f["rows"], tuple(Column(**c) for c in f["columns"]), f["checksum"], f["place"])
-        for f in found["frames"]
+        Frame(f["key"], f["rows"], tuple(Column(**c) for c in f["columns"]), f["place"]) for f in found["frames"]
     )
     return Saved(found["id"], found["state"], frames, tuple(Model(**m) for m in found["models"]))
 
@@ -106,6 +108,28 @@ def _alike(a: str, b: str) -> bool:
     return a == b or {a, b} <= numbers or "missing" in (a, b)
 
 
-def _levels(column: Mapping[str, Any]) -> str:
-    levels = column.get("domain")
-    return hashlib.sha256(json.dumps(levels).encode()).hexdigest()[:16] if levels is not None else ""
+def _same_values(a: Column, b: Column) -> bool:
+    # H2O's parser may move a real's last digit. Levels that it has sorted anew have other numbers: nothing to compare.
+    span = max(abs(x or 0.0) for x in (a.low, a.high, a.mean))
+    pairs = ((a.low, b.low), (a.high, b.high), (a.mean, b.mean))
+    close = all((x is None) == (y is None) and abs((x or 0.0) - (y or 0.0)) <= 1e-9 * span for x, y in pairs)
+    return a.zeros == b.zeros and close
+
+
+def _column(document: Mapping[str, Any]) -> Column:
+    levels = document.get("domain")
+    return Column(
+        document["label"],
+        document["type"],
+        hashlib.sha256(json.dumps(levels).encode()).hexdigest()[:16] if levels is not None else "",
+        int(document["missing_count"]),
+        int(document["zero_count"]),
+        _number((document.get("mins") or [None])[0]),
+        _number((document.get("maxs") or [None])[0]),
+        _number(document.get("mean")),
+    )
+
+
+def _number(value: Any) -> float | None:
+    """H2O writes what is no number as text."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -51,7 +51,12 @@ class Guard:
     def state(self) -> dict[str, object]:
         """What peers and people are told."""
         with self._lock:
-            return {**peers.told(self._me), "view": self._view.state, "cloud": self._view.cloud}
+            return {
+                **peers.told(self._me),
+                "view": self._view.state,
+                "leads": self._view.leads,
+                "cloud": self._view.cloud,
+            }
 
     def ready(self) -> bool:
         """Whether this node is in a whole cloud of the expected size."""

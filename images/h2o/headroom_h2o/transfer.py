@@ -120,7 +120,9 @@ def save(api: Api, folder: str, name: str) -> Saved:
         if not kept.rows or not kept.columns:
             print(f"frame {key} is empty: not saved")
             continue
-        answer = api.post(f"/3/Frames/{quote(key, safe='')}/export", path=kept.place, format="parquet", force=True)
+        # CSV: H2O's Parquet loses the missing values of categorical columns.
+        how = {"path": kept.place, "format": "csv", "num_parts": -1, "force": True}
+        answer = api.post(f"/3/Frames/{quote(key, safe='')}/export", **how)
         api.wait(answer["job"])
         frames.append(kept)
         print(f"saved frame {key}: {kept.rows} rows", flush=True)
@@ -173,7 +175,8 @@ def clean(root: str, saved: Saved) -> None:
 
 def _parse(api: Api, kept: Frame) -> None:
     found = api.post("/3/ImportFilesMulti", paths=[f"{kept.place}/"])
-    sources = found["destination_frames"]
+    # H2O lists a folder in any order; the parts' names have that of the rows.
+    sources = [source for _, source in sorted(zip(found["files"], found["destination_frames"], strict=True))]
     if not sources or found["fails"]:
         raise H2OError(f"frame {kept.key}: nothing to read in {kept.place}")
     setup: dict[str, Any] = api.post("/3/ParseSetup", source_frames=sources, check_header=1)

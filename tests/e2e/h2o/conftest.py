@@ -111,12 +111,15 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(cluster: local.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    found = Site(cluster, Target.of(cluster).kubectl, tmp_path_factory.mktemp("h2o"))
+    kubectl = Target.of(cluster).kubectl
+    found = Site(cluster, kubectl, tmp_path_factory.mktemp("h2o"))
     try:
         found.up()
         _client(found)
         yield found
     finally:
+        # It holds the volume, which would not go before it.
+        kubectl.run("delete", "pod", "h2o-client", "-n", NAMESPACE, "--ignore-not-found", "--now", check=False)
         found.down()
 
 
@@ -125,7 +128,7 @@ def _client(site: Site) -> None:
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "h2o-client", "namespace": NAMESPACE, "labels": {"app": "h2o-jobs"}},
+        "metadata": {"name": "h2o-client", "namespace": NAMESPACE, "labels": {"app.kubernetes.io/name": "h2o-jobs"}},
         "spec": {
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 1,

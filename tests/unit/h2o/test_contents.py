@@ -11,9 +11,17 @@ from headroom_h2o import contents, kube, transfer
 from headroom_h2o.contents import Column, Frame, Model, Saved
 from headroom_h2o.rest import Api, H2OError
 
-COLUMNS = (Column("x", "real"), Column("kind", "enum", "abc"), Column("none", "missing"))
-FRAME = Frame("train", 1000, COLUMNS, -209274269282613174, "/export/A/frames/00000")
+COLUMNS = (
+    Column("x", "real", "", 3, 1, -5.5, 7.25, 0.1),
+    Column("kind", "enum", "abc", 0, 10, 0, 2, 0.5),
+    Column("none", "missing", "", 1000),
+)
+FRAME = Frame("train", 1000, COLUMNS, "/export/A/frames/00000")
 SAVED = Saved("A", "saved", (FRAME,), (Model("gbm", "/export/A/models/00000"),))
+
+
+def changed(**fields: Any) -> Frame:
+    return replace(FRAME, columns=(replace(COLUMNS[0], **fields), *COLUMNS[1:]))
 
 
 def test_a_record_comes_back_as_it_was() -> None:
@@ -25,8 +33,8 @@ def test_a_record_comes_back_as_it_was() -> None:
 
 
 def test_a_record_of_many_wide_frames_fits_a_config_map() -> None:
-    columns = tuple(Column(f"column_{n}", "real") for n in range(500))
-    frames = tuple(replace(FRAME, key=f"frame_{n}", columns=columns, checksum=n) for n in range(500))
+    columns = tuple(Column(f"column_{n}", "real", "", n, n, -n / 7, n / 3, n / 9) for n in range(200))
+    frames = tuple(replace(FRAME, key=f"frame_{n}", columns=columns) for n in range(200))
     assert sum(map(len, contents.pack(replace(SAVED, frames=frames)).values())) < 2**20
 
 
@@ -34,8 +42,11 @@ def test_a_record_of_many_wide_frames_fits_a_config_map() -> None:
     ("now", "words"),
     [
         (replace(FRAME, rows=999), "999 rows instead of 1000"),
-        (replace(FRAME, checksum=1), "another checksum"),
-        (replace(FRAME, columns=(Column("x", "enum"), *COLUMNS[1:])), "column x is enum instead of real"),
+        (changed(type="enum"), "column x is enum instead of real"),
+        (changed(missing=4), "column x has 4 missing values instead of 3"),
+        (changed(zeros=0), "column x has other values"),
+        (changed(low=-5.25), "column x has other values"),
+        (changed(mean=0.1001), "column x has other values"),
         (replace(FRAME, columns=COLUMNS[:2]), "other columns"),
     ],
 )
@@ -47,10 +58,11 @@ def test_a_frame_that_is_not_what_it_was_is_seen(now: Frame, words: str) -> None
     "now",
     [
         FRAME,
-        replace(FRAME, columns=(Column("x", "int"), *COLUMNS[1:])),
-        replace(FRAME, columns=(*COLUMNS[:2], Column("none", "real"))),
-        # Levels in another order have other numbers, over which the checksum is.
-        replace(FRAME, columns=(COLUMNS[0], Column("kind", "enum", "cba"), COLUMNS[2]), checksum=5),
+        changed(type="int"),
+        changed(mean=0.1 + 1e-15),
+        replace(FRAME, columns=(*COLUMNS[:2], replace(COLUMNS[2], type="real"))),
+        # Levels in another order have other numbers.
+        replace(FRAME, columns=(COLUMNS[0], replace(COLUMNS[1], levels="cba", mean=1.5, zeros=3), COLUMNS[2])),
     ],
 )
 def test_what_h2o_may_write_otherwise_is_no_difference(now: Frame) -> None:
