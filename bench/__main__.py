@@ -7,7 +7,7 @@ import sys
 
 from bench.report import publish
 
-AREAS = ("plan", "postgres")
+AREAS = ("plan", "postgres", "h2o")
 
 
 def main() -> int:
