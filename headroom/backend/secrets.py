@@ -96,10 +96,10 @@ def read(stack_file: Path) -> Stack:
             fix=f"pulumi config rm {CONFIG_KEY}, then headroom secrets init",
         )
     services = _mapping(config, "headroom:services", stack_file)
+    components = {spec.component for spec in REQUIRED.values() if config.get(f"headroom:{spec.component}") is not None}
     return Stack(
-        components=frozenset(
-            spec.component for spec in REQUIRED.values() if config.get(f"headroom:{spec.component}") is not None
-        ),
+        # PgBouncer stands before PostgreSQL also where the stack file leaves it at its defaults.
+        components=frozenset(components | ({"pgbouncer"} if "postgres" in components else set())),
         postgres_clients=tuple(
             name
             for name, service in services.items()

@@ -50,7 +50,10 @@ def test_a_full_stack_needs_every_secret_there_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("component", "needed"),
     [
-        ("postgres", {"postgresSuperuser", "postgresReplication", "postgresRewind", "postgresApp"}),
+        (
+            "postgres",  # and PgBouncer before it
+            {"postgresSuperuser", "postgresReplication", "postgresRewind", "postgresApp", "pgbouncerAuth"},
+        ),
         ("pgbouncer", {"pgbouncerAuth"}),
         ("redis", {"redisApp", "redisAdmin", "redisMonitor"}),
         ("h2o", {"h2oUi"}),
