@@ -81,8 +81,9 @@ def test_what_rolls_is_who_uses_it(tmp_path: Path, name: str, rolled: tuple[str,
     assert secrets.read(stack_file(tmp_path, PROD)).rolls(name) == rolled
 
 
-def test_pgbouncer_does_not_roll_where_there_is_none(tmp_path: Path) -> None:
-    assert secrets.read(stack_file(tmp_path, "config: {headroom:postgres: {}}")).rolls("postgresApp") == ("pg-shard-*",)
+def test_services_roll_only_where_there_are_some(tmp_path: Path) -> None:
+    bare = secrets.read(stack_file(tmp_path, "config: {headroom:postgres: {}}"))
+    assert bare.rolls("postgresApp") == ("pg-shard-*", "pgbouncer")
 
 
 @pytest.mark.parametrize(
