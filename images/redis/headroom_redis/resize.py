@@ -214,7 +214,7 @@ def _join(cluster: Cluster) -> None:
                 "if they may go: FLUSHALL and CLUSTER RESET HARD there, then this Job goes on"
             )
         say(f"pod {member.ordinal} joins")
-        if len(member.table) == 1:
+        if len(member.table) == 1 and info(cluster.call(member.ordinal, "CLUSTER", "INFO"))["cluster_my_epoch"] == "0":
             with contextlib.suppress(ReplyError):  # it has an epoch already
                 cluster.call(member.ordinal, "CLUSTER", "SET-CONFIG-EPOCH", member.ordinal + 1)
 

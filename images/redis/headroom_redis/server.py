@@ -69,3 +69,18 @@ def meet(settings: Settings) -> None:
                 continue
             if found.id == node.id and found.address:
                 own.call("CLUSTER", "MEET", found.address, found.port)
+        _follow_to_new_place(own)
+
+
+def _follow_to_new_place(own: resp.Connection) -> None:
+    """Have a replica look for its master where that is now.
+
+    A node that hears of its master's new address in gossip writes it into its table and goes on asking the old one.
+    """
+    table = nodes.parse(own.call("CLUSTER", "NODES"))
+    master = next((node for node in table if node.id == nodes.me(table).master), None)
+    if master is None or not master.connected or master.failed:
+        return
+    told = resp.info(own.call("INFO", "replication"))
+    if told.get("master_link_status") != "up" and told.get("master_host") != master.address:
+        own.call("CLUSTER", "REPLICATE", master.id)
