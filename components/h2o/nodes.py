@@ -73,6 +73,12 @@ def _pod(plan: H2OPlan, owner: Identity, images: ImagesPlan, login_secret: str) 
                     {"name": "nodes", "containerPort": NODE_PORT, "protocol": "TCP"},
                 ],
                 "resources": pods.resources(plan.resources),
+                "startupProbe": {
+                    "exec": {"command": ["/usr/local/bin/h2o-live"]},
+                    "periodSeconds": 2,
+                    "timeoutSeconds": 10,
+                    "failureThreshold": 30,
+                },
                 # Passes while the node waits for the others; a minute of silence is what H2O itself calls dead.
                 "livenessProbe": {
                     "exec": {"command": ["/usr/local/bin/h2o-live"]},

@@ -18,7 +18,7 @@ LABELS = {
     "app.kubernetes.io/managed-by",
 }
 BECAUSE = "headroom.dev/because"
-SET_WHILE_RUNNING = {"role", "headroom.dev/role"}
+SET_WHILE_RUNNING = {"role", "headroom.dev/role", "headroom.dev/h2o-role"}
 """Labels that a pod gets when it is known who leads."""
 AUTOSCALERS = {"HorizontalPodAutoscaler", "ScaledObject"}
 
@@ -152,7 +152,7 @@ def test_every_pod_is_bounded_probed_spread_and_drained(stack: Rendered) -> None
         for container in containers(template):
             for bound in ("requests", "limits"):
                 assert container["resources"][bound].keys() >= {"cpu", "memory"}, o.id
-        (main,) = pod["containers"]
+        main, *_ = pod["containers"]
         if o.id.kind == "Job":  # it ends by itself, and there is one of it
             continue
         assert {c["topologyKey"] for c in pod["topologySpreadConstraints"]} == {
@@ -175,7 +175,12 @@ def test_a_token_is_mounted_only_where_a_role_is_bound(stack: Rendered) -> None:
     assert all(o.manifest["automountServiceAccountToken"] is False for o in of_kind(stack, "ServiceAccount"))
     for o, template in templates(stack):
         account = (o.id.namespace, template["spec"]["serviceAccountName"])
-        assert template["spec"]["automountServiceAccountToken"] is (account in bound), o.id
+        mounted = template["spec"]["automountServiceAccountToken"] or any(
+            "serviceAccountToken" in source
+            for volume in template["spec"].get("volumes", [])
+            for source in volume.get("projected", {}).get("sources", [])
+        )
+        assert mounted is (account in bound), o.id
 
 
 def test_what_is_referred_to_exists(stack: Rendered) -> None:
