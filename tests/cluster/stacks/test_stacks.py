@@ -90,7 +90,7 @@ def test_admitted_without_a_warning_then_unchanged_then_gone(site: Site, stack: 
 
     site.down(stack)
     # Claims, and what says of which data they are: it lives as long as they do.
-    kept = re.compile(r"PersistentVolumeClaim/.+|ConfigMap/(pg-shard-\d+-(config|sync)|postgres-fixed)")
+    kept = re.compile(r"PersistentVolumeClaim/.+|ConfigMap/(pg-shard-\d+-(config|sync)|postgres-fixed|h2o-saved)")
     assert [name for name in site.left(*namespaces(stack)) if not kept.fullmatch(name)] == []
 
     site.down(stack, delete_data=sized(stack).namespace)
