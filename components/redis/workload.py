@@ -17,6 +17,8 @@ GRACE_SECONDS = 60
 """preStop hands the role over (20 s at most), then the server syncs its file and stops."""
 CLAIM_SIZE = "1Gi"
 """What the template says for ever; the claims themselves are objects of their own, of the plan's size."""
+LAST_RESORT = {"periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6}
+"""Liveness: sentinels and neighbours notice within 5 s; the kubelet steps in after a minute, not on a busy machine."""
 SECRETS_FOLDER = "/etc/redis-auth"
 
 
@@ -120,7 +122,7 @@ def _server(plan: RedisPlan, images: ImagesPlan, settings: str) -> Manifest:
         # The first start waits until a quorum of sentinels answers.
         "startupProbe": {**alive, "periodSeconds": 1, "failureThreshold": 600},
         # A node that loads its data is alive and not ready: it must not be killed for being full.
-        "livenessProbe": {**alive, "periodSeconds": 10, "failureThreshold": 3},
+        "livenessProbe": {**alive, **LAST_RESORT},
         "readinessProbe": {"exec": {"command": ["redis-ready"]}, "periodSeconds": 5, "timeoutSeconds": 5},
         "volumeMounts": _mounts(data=True),
     }
@@ -135,7 +137,7 @@ def _sentinel(plan: RedisPlan, images: ImagesPlan, settings: str) -> Manifest:
         "envFrom": [{"configMapRef": {"name": settings}}],
         "env": _own_fields(),
         "startupProbe": {**alive, "periodSeconds": 1, "failureThreshold": 120},
-        "livenessProbe": {**alive, "periodSeconds": 10, "failureThreshold": 3},
+        "livenessProbe": {**alive, **LAST_RESORT},
         "readinessProbe": {**alive, "periodSeconds": 5},
         "volumeMounts": _mounts(data=True),
     }
