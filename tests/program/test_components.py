@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pulumi
 import pytest
 
-from components.metadata import image_version
 from components.links import Link
+from components.metadata import image_version
 from components.objects import KubernetesObject, child_options, register_backstop
 from components.pods import SecretKey
 from components.stateless_service import StatelessService, StatelessServiceArgs

@@ -90,7 +90,7 @@ def test_a_thousand_clients_share_few_connections(settled: Site) -> None:
 
 
 def test_an_unrouted_connection_is_an_error(settled: Site) -> None:
-    with pytest.raises(psycopg.OperationalError, match="no such database|SASL authentication failed"):
+    with pytest.raises(psycopg.OperationalError, match=r"no such database|SASL authentication failed"):
         psycopg.connect(settled.address(), connect_timeout=5)
 
 
