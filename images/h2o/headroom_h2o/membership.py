@@ -15,7 +15,7 @@ Phase = Literal["leaving", "waiting", "running"]
 
 UNSEEN_SECONDS = 60.0
 """A silent peer is lost after this long, which is H2O's own heartbeat timeout: a shorter pause costs no data."""
-FORMING_SECONDS = 180.0
+FORMING_SECONDS = 300.0
 BROKEN_SECONDS = 10.0
 
 

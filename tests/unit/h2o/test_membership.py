@@ -37,7 +37,7 @@ def test_one_node_alone_is_a_cloud() -> None:
     [
         (member("b", "9", "leaving"), CALM, "not the process"),
         (None, Age(ordered=100, whole=1, unseen={"b": 61}), "not answered"),
-        (member("b", "2", "running", ("1", "2")), Age(ordered=181, whole=None, unseen={}), "no cloud of 2"),
+        (member("b", "2", "running", ("1", "2")), Age(ordered=301, whole=None, unseen={}), "no cloud of 2"),
         (member("b", "2", "running", ("1", "2")), Age(ordered=500, whole=11, unseen={}), "not been whole"),
     ],
 )
@@ -52,7 +52,7 @@ def test_a_node_leaves_a_cloud_that_lost_one(peer: Member | None, age: Age, word
     [
         (None, Age(ordered=100, whole=1, unseen={"b": 59})),
         (member("b", "2", "waiting"), Age(ordered=2, whole=None, unseen={})),
-        (member("b", "2", "running", ("1", "2")), Age(ordered=170, whole=None, unseen={})),
+        (member("b", "2", "running", ("1", "2")), Age(ordered=290, whole=None, unseen={})),
     ],
 )
 def test_memory_is_not_thrown_away_for_a_short_pause(peer: Member | None, age: Age) -> None:
