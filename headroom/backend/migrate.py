@@ -15,9 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
-from headroom import project
+from headroom import project, stackfile
 from headroom.backend import pulumi_cli
 from headroom.backend.pulumi_cli import PulumiCli
 from headroom.errors import EnvironmentFailure, HeadroomError
@@ -123,8 +121,7 @@ def _encrypt(new: PulumiCli, stack: str, secrets_provider: str, progress: Progre
 
 def _provider(stack_file: Path) -> str:
     """The secrets provider of a stack file; Pulumi writes none for a passphrase."""
-    document = YAML(typ="safe").load(stack_file.read_text()) or {}
-    return str(document.get("secretsprovider") or "passphrase")
+    return str(stackfile.document(stack_file).get("secretsprovider") or "passphrase")
 
 
 def _compare(before: _Content, after: _Content) -> None:

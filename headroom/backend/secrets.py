@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
+from headroom import stackfile
 from headroom.backend.pulumi_cli import PulumiCli
 from headroom.errors import InputError
 from headroom.progress import Progress, step
@@ -84,10 +82,7 @@ def required(components: frozenset[str] | set[str]) -> dict[str, SecretSpec]:
 
 def read(stack_file: Path) -> Stack:
     """Look into a stack file. Raises InputError when it cannot be read or its secrets are not an object."""
-    try:
-        document = YAML(typ="safe").load(stack_file.read_text())
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise InputError(f"{stack_file} cannot be read: {error}", fix="correct the file") from error
+    document = stackfile.document(stack_file)
     config = _mapping(document, "config", stack_file)
     present = _mapping(config, CONFIG_KEY, stack_file)
     if "secure" in present:

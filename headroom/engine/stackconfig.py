@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
+from headroom import stackfile
 from headroom.backend import secrets as backend_secrets
 from headroom.errors import InputError
 
@@ -30,7 +28,7 @@ class StackConfig:
 def project_name(folder: Path) -> str:
     """The project's name, from its `Pulumi.yaml`. Raises InputError when there is none."""
     file = folder / "Pulumi.yaml"
-    name = _mapping(file).get("name")
+    name = stackfile.document(file).get("name")
     if not isinstance(name, str) or not name:
         raise InputError(f"{file} has no name", fix="add `name: headroom`")
     return name
@@ -45,7 +43,7 @@ def load(file: Path, project: str, secrets: Mapping[str, Any] | None = None) -> 
 
     Raises InputError when the file cannot be read or is no stack file.
     """
-    config = _mapping(file).get("config") or {}
+    config = stackfile.document(file).get("config") or {}
     if not isinstance(config, dict):
         raise InputError(f"{file}: `config` must be a mapping of keys to values, not {type(config).__name__}")
     given = {path: v for k, value in (secrets or {}).items() for path, v in leaves(_full(k, project), value)}
@@ -121,20 +119,6 @@ def _put(values: dict[str, Any], path: str, value: Any) -> str:
 
 def _full(key: str, project: str) -> str:
     return key if ":" in key else f"{project}:{key}"
-
-
-def _mapping(file: Path) -> dict[str, Any]:
-    try:
-        content = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}") from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is not valid YAML: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise InputError(f"{file} must be a mapping, not {type(content).__name__}")
-    return content
 
 
 def _reveal(value: Any, path: str, given: Mapping[str, Any], found: list[str]) -> Any:

@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
+from headroom import stackfile
 from headroom.backend.pulumi_cli import PulumiCli
 from headroom.engine import stackconfig
 from headroom.engine.model import Deployment
@@ -93,7 +92,7 @@ class _Kept:
 def _kept(file: Path, secrets: Mapping[str, Any]) -> _Kept:
     if not file.exists():
         return _Kept({}, {})
-    old = YAML(typ="safe").load(file.read_text()) or {}
+    old = stackfile.document(file)
     header = {k: v for k, v in old.items() if k in ("encryptionsalt", "encryptedkey", "secretsprovider")}
     config = old.get("config") or {}
     same = _fingerprint_file(file).exists() and _fingerprint_file(file).read_text() == _fingerprint(file, secrets)
@@ -147,7 +146,7 @@ def _source(deployment: Deployment) -> Path:
 
 
 def _copy(source: Path, to: Path, config: Mapping[str, Any], header: Mapping[str, Any] | None = None) -> None:
-    document = YAML(typ="safe").load(source.read_text()) or {}
+    document = stackfile.document(source)
     document = {**(header or {}), **document, "config": {**(document.get("config") or {}), **config}}
     _private(to, json.dumps(document, indent=1, default=str))  # JSON is YAML
 

@@ -21,6 +21,10 @@ from headroom.capacity.demand.services import ServiceDemand
 COMPONENTS = frozenset({"postgres", "pgbouncer", "redis", "h2o", "total"})
 # Names that the components give to their own objects; a service of that name would fight over them.
 _TAKEN = re.compile(r"(?:pg-shard|h2o|redis|pgbouncer)-.*")
+# Secrets of the components: a service that could name one would hold an administrator's password.
+_HIDDEN = re.compile(r"(?:postgres|redis|h2o|pgbouncer)-(?:passwords?|auth|login|client)(?:-.*)?")
+# Where Prometheus is: a namespace of ours starts closed, which would cut it off, and its pods may scrape every part.
+_MONITORING = "monitoring"
 
 
 class StackDemand(Part):
@@ -54,9 +58,27 @@ class StackDemand(Part):
             raise Problem("begins like the objects of a component", fix=f"for example my-{key}"[:80], at=at)
         if key.endswith("-canary") and self.services.get(key.removesuffix("-canary"), service).canary is not None:
             raise Problem("is the name of the other service's canary", fix="rename it", at=at)
+        self._check_secret(service, at)
+        if service.namespace == _MONITORING:
+            raise Problem(
+                "is where monitoring lives; a service in it would be let in wherever monitoring is",
+                fix="a namespace of the service's own",
+                at=(*at, "namespace"),
+            )
         if service.maintenance and self.environment == "prod":
             raise Problem(
                 "maintenance stops every pod, and this is prod",
                 fix="remove it; roll changes out with the canary",
                 at=(*at, "maintenance"),
+            )
+
+    def _check_secret(self, service: ServiceDemand, at: tuple[str, str]) -> None:
+        parts = (self.postgres, self.pgbouncer, self.redis, self.h2o)
+        held = {getattr(part, "existing_secret", None) for part in parts} - {None}
+        name = service.existing_secret
+        if name is not None and (name in held or _HIDDEN.fullmatch(name)):
+            raise Problem(
+                "is a Secret of the platform's own: its passwords would be in the service's environment",
+                fix="a Secret that holds what this service needs and no more",
+                at=(*at, "existingSecret"),
             )

@@ -14,9 +14,10 @@ FAILOVER_TIMEOUT_MS = 15000
 MAX_LAG_SECONDS = 5
 """A master whose replicas have been silent for so long refuses writes: what two masters can both accept at most."""
 
-# What the services may not do: administer, or stop the server for everybody (KEYS, FLUSHALL, SORT …).
+# What the services may not do: administer, or stop the server for everybody (KEYS, FLUSHALL, SORT, scripts …). No
+# channels: who may publish to the sentinels' own can make them follow a master of his, and gets the admin's password.
 _APP = (
-    "~* &* +@all -@admin -@dangerous +info +readonly +readwrite +asking "
+    "~* resetchannels +@all -@admin -@dangerous -@scripting +info +readonly +readwrite +asking "
     "+cluster|slots +cluster|shards +cluster|nodes +cluster|info +cluster|keyslot +cluster|myid"
 )
 # No CONFIG GET: it shows masterauth.

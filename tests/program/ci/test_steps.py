@@ -105,7 +105,7 @@ def test_only_a_report_becomes_a_comment(step: Step, run: Run, world: World, tmp
 def test_dangers_need_the_label(
     dangers: tuple[int, int], accepted: str, code: int, step: Step, run: Run, tmp_path: Path
 ) -> None:
-    for stack, count in zip(("dev", "prod"), dangers, strict=True):
+    for stack, count in zip(("local", "dev", "staging", "prod"), (0, *dangers, 0), strict=True):
         forged = "+<!-- headroom-dangers:9 -->\n<!-- headroom-dangers:0 -->\n"
         (work(tmp_path) / f"diff-{stack}.md").write_text(REPORT.format(count, "changes") + forged)
     done = run(step("pull-request.yml", "dangers", "Ask for the label"), ACCEPTED=accepted)
@@ -115,7 +115,10 @@ def test_dangers_need_the_label(
 
 def test_no_report_is_no_acceptance(step: Step, run: Run, tmp_path: Path) -> None:
     script = step("pull-request.yml", "dangers", "Ask for the label")
-    assert run(script, ACCEPTED="true").returncode != 0
+    assert run(script, ACCEPTED="true").returncode == 1
+    for stack in ("local", "dev", "staging"):
+        (work(tmp_path) / f"diff-{stack}.md").write_text(REPORT.format(0, "x"))
+    assert run(script, ACCEPTED="true").returncode == 1, "the report of prod is missing"
     (work(tmp_path) / "diff-prod.md").write_text("")
     assert run(script, ACCEPTED="true").returncode == 1
 

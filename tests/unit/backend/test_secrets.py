@@ -89,7 +89,7 @@ def test_services_roll_only_where_there_are_some(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("config: [", "cannot be read"),
+        ("config: [", "is not valid YAML"),
         ("config: 3", "config must be an object"),
         ("config: {headroom:secrets: hunter2}", "must be an object, not str"),
         ("config: {headroom:secrets: {secure: v1:abc}}", "is one encrypted value"),

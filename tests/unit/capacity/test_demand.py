@@ -85,6 +85,9 @@ WINDOW = {"end": "0 9 * * *", "minReplicas": 2}
         ({"services": _service(env={"WORKER_THREADS": "9"})}, [f"{S}.env.WORKER_THREADS is set from the plan"]),
         ({"services": _service(namespace="Kube")}, [f"{S}.namespace is 'Kube': must be a DNS label"]),
         ({"services": _service(namespace="kube-system")}, [f"{S}.namespace", "belongs to Kubernetes itself"]),
+        ({"services": _service(namespace="monitoring")}, [f"{S}.namespace", "where monitoring lives"]),
+        ({"services": _service(existingSecret="postgres-passwords")}, [f"{S}.existingSecret", "platform's own"]),
+        ({"services": _service(existingSecret="redis-client-c0df57daff")}, [f"{S}.existingSecret", "platform's own"]),
         (
             {"services": _service(existingSecret="a;b")},
             [f"{S}.existingSecret is 'a;b': must be the name of"],

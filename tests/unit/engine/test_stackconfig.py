@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from headroom.engine import stackconfig
+from headroom.errors import InputError
 
 
 def load(tmp_path: Path, text: str, secrets: object = None) -> stackconfig.StackConfig:
@@ -33,6 +36,19 @@ def test_words_of_yaml_1_1_stay_words(tmp_path: Path) -> None:
     assert config.values["headroom:c"] == "010"
     assert config.values["headroom:d"] == "0.2"
     assert config.values["headroom:f"] == '["no"]'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+        + "".join(f"{n}: &{n} [{', '.join([f'*{o}'] * 10)}]\n" for o, n in zip("abcdefg", "bcdefgh", strict=True)),
+        "config: &loop {again: *loop}",
+    ],
+)
+def test_a_small_file_cannot_grow_large(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError):
+        load(tmp_path, text)
 
 
 def test_a_null_is_no_value(tmp_path: Path) -> None:

@@ -35,7 +35,9 @@ def test_the_services_user_works(one: Any, words: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "words",
     [("FLUSHALL",), ("KEYS", "*"), ("CONFIG", "GET", "*"), ("SHUTDOWN",), ("ACL", "LIST"), ("DEBUG", "SLEEP", "0"),
-     ("REPLICAOF", "NO", "ONE"), ("CLUSTER", "RESET"), ("MIGRATE", "h", "1", "k", "0", "1"), ("MONITOR",)],
+     ("REPLICAOF", "NO", "ONE"), ("CLUSTER", "RESET"), ("MIGRATE", "h", "1", "k", "0", "1"), ("MONITOR",),
+     ("PUBLISH", "__sentinel__:hello", "x"), ("SUBSCRIBE", "__sentinel__:hello"), ("SCRIPT", "FLUSH"),
+     ("EVAL", "return 1", "0"), ("FUNCTION", "FLUSH")],
 )  # fmt: skip
 def test_and_may_not_harm(one: Any, words: tuple[str, ...]) -> None:
     with pytest.raises(resp.ReplyError, match=r"NOPERM|not allowed"):
