@@ -137,7 +137,9 @@ class H2OCluster(pulumi.ComponentResource):
                 "resources": {"requests": {"storage": plan.export_volume_size.value}},
                 **({"storageClassName": plan.storage_class} if plan.storage_class else {}),
             }
-            metadata = self._owner.metadata(nodes.EXPORT_CLAIM, why=(plan.export_volume_size,))
+            # A claim may wait for its first pod.
+            late = {"pulumi.com/skipAwait": "true"}
+            metadata = self._owner.metadata(nodes.EXPORT_CLAIM, why=(plan.export_volume_size,), annotations=late)
             found.append(self._object("export", "v1", "PersistentVolumeClaim", metadata, {"spec": claim}, kept))
         return found
 

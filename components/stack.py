@@ -32,6 +32,8 @@ def cluster() -> Provider:
         context=context or (None if kubeconfig else NO_CONTEXT),
         kubeconfig=kubeconfig,
         enable_server_side_apply=True,
+        # What `down` keeps for its data (namespace, claims, what is recorded beside them) is taken up by the next `up`.
+        upsert_existing_objects=True,
         # A changed setting or password reaches running pods through the object that they mount; those that must roll
         # their pods are immutable and named by their content.
         enable_config_map_mutable=True,
