@@ -35,9 +35,20 @@ class KubernetesObject(pulumi.CustomResource):
             opts = pulumi.ResourceOptions.merge(
                 opts, pulumi.ResourceOptions(additional_secret_outputs=["data", "stringData"])
             )
+        if opts.retain_on_delete:
+            metadata = _taken_over(metadata)
         group = api_version if "/" in api_version else f"core/{api_version}"
         manifest = {"apiVersion": api_version, "kind": kind, "metadata": metadata, **body}
         super().__init__(f"kubernetes:{group}:{kind}", resource_name, manifest, opts)
+
+
+def _taken_over(metadata: Mapping[str, Any]) -> Manifest:
+    """The metadata of an object that outlives its stack.
+
+    Each life of a stack writes as another field manager, and so does each engine: what the last one wrote would stand
+    in the way of the next one's size, labels or annotations as a conflict.
+    """
+    return {**metadata, "annotations": {**(metadata.get("annotations") or {}), "pulumi.com/patchForce": "true"}}
 
 
 def child_options(component: pulumi.ComponentResource, opts: pulumi.ResourceOptions | None) -> pulumi.ResourceOptions:
