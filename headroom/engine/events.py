@@ -66,8 +66,9 @@ class Listener:
             return
         change = _change(step, action)
         before = self.changes.get(step.urn)
-        # A replacement is several steps on one resource; the first that says so names it.
-        if before is None or before.action != "replace":
+        # A replacement is several steps on one resource. Which of them says why depends on their order: a deletion that
+        # comes first says nothing.
+        if before is None or before.action != "replace" or (action == "replace" and _mute(before)):
             self.changes[step.urn] = change
         if action == "delete" and getattr(step.old, "retain_on_delete", False):
             del self.changes[step.urn]
@@ -88,6 +89,10 @@ class Listener:
 
 def _is_object(step: Any) -> bool:
     return str(step.type).startswith(_KUBERNETES)
+
+
+def _mute(change: Change) -> bool:
+    return not change.reason and not change.fields
 
 
 def _action(step: Any) -> Action | None:

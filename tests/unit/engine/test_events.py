@@ -52,11 +52,12 @@ def test_changes_by_action() -> None:
 
 def test_the_steps_of_a_replacement_are_one_change() -> None:
     changes = heard(
-        before_step("delete-replaced", "a", keys=["spec"]),
-        before_step("replace", "a", keys=["spec"]),
-        before_step("create-replacement", "a", keys=["spec"]),
+        before_step("delete-replaced", "a"),
+        before_step("replace", "a", keys=["spec"], detailedDiff={"spec.x": {"diffKind": "update-replace"}}),
+        before_step("create-replacement", "a"),
     ).result()
     assert [(c.action, c.reason) for c in changes.items] == [("replace", "spec cannot change in place")]
+    assert [f.path for f in changes.items[0].fields] == ["spec.x"]
 
 
 def test_what_is_retained_is_kept_not_deleted() -> None:
