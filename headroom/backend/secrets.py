@@ -30,24 +30,25 @@ _LENGTH = 40
 
 @dataclass(frozen=True)
 class SecretSpec:
-    """A password: the `component` that needs it, what it is `used_for`, and the workloads whose pods roll when it
-    changes. `clients`: services that log in with it roll too; "postgres" are those with `connectionsPerPod`."""
+    """A password: the `component` that needs it, what it is `used_for`, and whose pods roll when it changes.
+
+    `rolls` are the component's own workloads; most take a new password while they run. `clients` names the store whose
+    services log in with it: their pods roll, since they read it when they start.
+    """
 
     component: Component
     used_for: str
-    rolls: tuple[str, ...]
-    clients: Literal["postgres", ""] = ""
+    rolls: tuple[str, ...] = ()
+    clients: Literal["postgres", "redis", ""] = ""
 
 
 REQUIRED: dict[str, SecretSpec] = {
-    "postgresSuperuser": SecretSpec("postgres", "administration of every shard", ("pg-shard-*",)),
-    "postgresReplication": SecretSpec("postgres", "replicas following their primary", ("pg-shard-*",)),
-    "postgresRewind": SecretSpec("postgres", "a former primary rejoining (pg_rewind)", ("pg-shard-*",)),
-    "postgresApp": SecretSpec("postgres", "the services' role, `features`", ("pg-shard-*", "pgbouncer"), "postgres"),
-    "pgbouncerAuth": SecretSpec(
-        "pgbouncer", "PgBouncer looking passwords up (auth_query)", ("pg-shard-*", "pgbouncer")
-    ),
-    "redisApp": SecretSpec("redis", "the services' user", ("redis",)),
+    "postgresSuperuser": SecretSpec("postgres", "administration of every shard"),
+    "postgresReplication": SecretSpec("postgres", "replicas following their primary"),
+    "postgresRewind": SecretSpec("postgres", "a former primary rejoining (pg_rewind)"),
+    "postgresApp": SecretSpec("postgres", "the services' role, `features`", clients="postgres"),
+    "pgbouncerAuth": SecretSpec("pgbouncer", "PgBouncer looking passwords up (auth_query)"),
+    "redisApp": SecretSpec("redis", "the services' user", ("redis",), clients="redis"),
     "redisAdmin": SecretSpec("redis", "administration, replication and failover", ("redis",)),
     "redisMonitor": SecretSpec("redis", "the metrics exporter's user", ("redis",)),
     "h2oUi": SecretSpec("h2o", "the login of H2O's web page and API", ("h2o-cluster",)),
@@ -56,11 +57,11 @@ REQUIRED: dict[str, SecretSpec] = {
 
 @dataclass(frozen=True)
 class Stack:
-    """What a stack file says about secrets: the components in it, the services that use Postgres, and the names of
+    """What a stack file says about secrets: the components in it, the services linked to each store, and the names of
     the secrets that are set."""
 
     components: frozenset[str]
-    postgres_clients: tuple[str, ...]
+    clients: Mapping[str, tuple[str, ...]]
     present: frozenset[str]
 
     @property
@@ -71,8 +72,7 @@ class Stack:
     def rolls(self, name: str) -> tuple[str, ...]:
         """The workloads whose pods roll when the secret `name` changes."""
         spec = REQUIRED[name]
-        rolled = [w for w in spec.rolls if w != "pgbouncer" or "pgbouncer" in self.components]
-        return (*rolled, *(self.postgres_clients if spec.clients == "postgres" else ()))
+        return (*spec.rolls, *self.clients.get(spec.clients, ()))
 
 
 def required(components: frozenset[str] | set[str]) -> dict[str, SecretSpec]:
@@ -95,11 +95,7 @@ def read(stack_file: Path) -> Stack:
     return Stack(
         # PgBouncer stands before PostgreSQL also where the stack file leaves it at its defaults.
         components=frozenset(components | ({"pgbouncer"} if "postgres" in components else set())),
-        postgres_clients=tuple(
-            name
-            for name, service in services.items()
-            if isinstance(service, Mapping) and "connectionsPerPod" in service
-        ),
+        clients=_clients(services, config.get("headroom:namespace")),
         present=frozenset(present),
     )
 
@@ -139,6 +135,19 @@ def check_name(name: str, known: Mapping[str, SecretSpec]) -> None:
     """Raises InputError naming the secrets there are when `name` is none of them."""
     if name not in known:
         raise InputError(f"{name!r} is no secret of this stack", fix=f"one of {', '.join(known) or '(it needs none)'}")
+
+
+def _clients(services: Mapping[str, Any], namespace: Any) -> dict[str, tuple[str, ...]]:
+    """The services that each store is linked to: only those in its own namespace can see its Secrets."""
+    near = {
+        name: service
+        for name, service in services.items()
+        if isinstance(service, Mapping) and service.get("namespace", namespace) == namespace
+    }
+    return {
+        "postgres": tuple(n for n, s in near.items() if s.get("connectionsPerPod", s.get("preset") != "inferadb")),
+        "redis": tuple(n for n, s in near.items() if s.get("preset") == "fastapi"),
+    }
 
 
 def generate() -> str:

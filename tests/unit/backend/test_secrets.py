@@ -71,9 +71,9 @@ def test_a_stack_without_components_needs_none(tmp_path: Path, text: str) -> Non
 @pytest.mark.parametrize(
     ("name", "rolled"),
     [
-        ("postgresApp", ("pg-shard-*", "pgbouncer", "inference")),
-        ("postgresSuperuser", ("pg-shard-*",)),
-        ("redisApp", ("redis",)),
+        ("postgresApp", ("inference",)),
+        ("postgresSuperuser", ()),
+        ("redisMonitor", ("redis",)),
         ("h2oUi", ("h2o-cluster",)),
     ],
 )
@@ -83,7 +83,7 @@ def test_what_rolls_is_who_uses_it(tmp_path: Path, name: str, rolled: tuple[str,
 
 def test_services_roll_only_where_there_are_some(tmp_path: Path) -> None:
     bare = secrets.read(stack_file(tmp_path, "config: {headroom:postgres: {}}"))
-    assert bare.rolls("postgresApp") == ("pg-shard-*", "pgbouncer")
+    assert bare.rolls("postgresApp") == ()
 
 
 @pytest.mark.parametrize(
