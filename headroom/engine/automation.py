@@ -5,13 +5,15 @@ State, diffs, replacement and order are Pulumi's. Importing this module does not
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from headroom.engine import live, needs, rollout, workspace
+from headroom.engine import fixed, live, lock, needs, rollout, workspace
 from headroom.engine.events import Listener
 from headroom.engine.model import Change, Changes, Deployment, Result
 from headroom.engine.preview import existing
@@ -27,6 +29,15 @@ if TYPE_CHECKING:
 _GONE = 300.0  # seconds for namespaces with data to go
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """A stack in its workspace. `ours` says that nobody but us uses its backend."""
+
+    stack: Stack
+    work: workspace.Workspace
+    ours: bool
+
+
 class AutomationEngine:
     """`root` is where the CLI is installed (`<root>/bin/pulumi`), or None for the one on PATH."""
 
@@ -38,23 +49,23 @@ class AutomationEngine:
     def preview(self, deployment: Deployment, progress: Progress) -> Changes:
         """What `up` would do."""
         _check(deployment)
-        with self._stack(deployment, progress) as (stack, config_file):
-            return _run(stack.preview, f"previewing stack {deployment.stack}", progress, config_file).result()
+        with self._stack(deployment, progress) as opened:
+            return _run(opened, "preview", f"previewing stack {deployment.stack}", progress).result()
 
     def up(self, deployment: Deployment, progress: Progress) -> Result:
         """Update the stack."""
         start = time.monotonic()
         rendered = _check(deployment)
-        with self._stack(deployment, progress) as (stack, config_file):
-            _same_namespace(stack, rendered)
-            heard = _run(stack.up, f"updating stack {deployment.stack}", progress, config_file)
-            outputs = {k: v.value for k, v in stack.outputs().items() if not v.secret}
+        with self._stack(deployment, progress) as opened:
+            _same_namespace(opened.stack, rendered)
+            heard = _run(opened, "up", f"updating stack {deployment.stack}", progress)
+            outputs = {k: v.value for k, v in opened.stack.outputs().items() if not v.secret}
         return Result(heard.result(), time.monotonic() - start, tuple(sorted(heard.kept)), outputs)
 
     def refresh(self, deployment: Deployment, progress: Progress) -> Changes:
         """Take the cluster's state into Pulumi's; what differs is drift."""
-        with self._stack(deployment, progress) as (stack, config_file):
-            return _run(stack.refresh, f"refreshing stack {deployment.stack}", progress, config_file).result()
+        with self._stack(deployment, progress) as opened:
+            return _run(opened, "refresh", f"refreshing stack {deployment.stack}", progress).result()
 
     def down(self, deployment: Deployment, progress: Progress, *, delete_data: str | None = None) -> Result:
         """Destroy the stack's objects. What is `retain_on_delete` stays, unless `delete_data` names the namespace."""
@@ -67,8 +78,8 @@ class AutomationEngine:
                 f"--delete-data {delete_data}: the data of stack {rendered.stack} is in namespace {rendered.namespace}",
                 fix=f"--delete-data {rendered.namespace}, if you mean to delete it all",
             )
-        with self._stack(deployment, progress) as (stack, config_file):
-            heard = _run(stack.destroy, f"destroying stack {deployment.stack}", progress, config_file)
+        with self._stack(deployment, progress) as opened:
+            heard = _run(opened, "destroy", f"destroying stack {deployment.stack}", progress)
         changes, kept = heard.result(), tuple(sorted(heard.kept))
         if delete_data is not None:
             gone = _delete_data(deployment, rendered, progress)
@@ -76,7 +87,7 @@ class AutomationEngine:
         return Result(changes, time.monotonic() - start, kept)
 
     @contextmanager
-    def _stack(self, deployment: Deployment, progress: Progress) -> Iterator[tuple[Stack, Path]]:
+    def _stack(self, deployment: Deployment, progress: Progress) -> Iterator[_Opened]:
         from pulumi import automation  # noqa: PLC0415  it imports Pulumi
 
         binary = str(self.root / "bin" / "pulumi") if self.root else "pulumi"
@@ -84,10 +95,10 @@ class AutomationEngine:
         if deployment.target.embedded and kubeconfig is not None:
             with step(progress, "preparing Pulumi's workspace for the embedded cluster"):
                 work = workspace.embedded(deployment, kubeconfig.parent, binary)
-            yield self._select(automation, work, deployment), work.config_file
+            yield _Opened(self._select(automation, work, deployment), work, ours=True)
         else:
             with workspace.named(deployment) as work:
-                yield self._select(automation, work, deployment), work.config_file
+                yield _Opened(self._select(automation, work, deployment), work, ours=False)
 
     def _select(self, automation: Any, work: workspace.Workspace, deployment: Deployment) -> Stack:
         try:
@@ -113,6 +124,7 @@ def _check(deployment: Deployment) -> Rendered:
         deployment.project, deployment.stack, config_file=deployment.config_file, secrets=deployment.secrets or None
     )
     needs.check(deployment.target.kubectl, rendered)
+    fixed.check(deployment.target.kubectl, rendered)
     return rendered
 
 
@@ -125,20 +137,38 @@ def _same_namespace(stack: Stack, rendered: Rendered) -> None:
         )
 
 
-def _run(operation: Callable[..., Any], title: str, progress: Progress, config_file: Path) -> Listener:
+def _run(
+    opened: _Opened, operation: Literal["preview", "up", "refresh", "destroy"], title: str, progress: Progress
+) -> Listener:
     from pulumi import automation  # noqa: PLC0415  it imports Pulumi
 
-    heard = Listener(progress)
-    with step(progress, title):
+    for again in (False, True):
+        heard = Listener(progress)
         try:
-            operation(on_event=heard, color="never", config_file=str(config_file))
+            with step(progress, title):
+                getattr(opened.stack, operation)(
+                    on_event=heard, color="never", config_file=str(opened.work.config_file)
+                )
         except automation.ConcurrentUpdateError as error:
-            raise EnvironmentFailure(
-                "another update of this stack is running", fix="wait for it; if it is dead: pulumi cancel"
-            ) from error
+            if again or not (opened.ours and lock.abandoned(str(error))):
+                raise EnvironmentFailure(
+                    f"another update of stack {opened.stack.name} is running",
+                    fix=f"wait for it; if it is dead: {_cancel(opened)}",
+                ) from error
+            progress.note("a run that was killed left the stack locked; taking the lock off")
+            opened.stack.cancel()
+            continue
         except automation.CommandError as error:
             raise _failure(heard.errors, str(error)) from error
+        break
     return heard
+
+
+def _cancel(opened: _Opened) -> str:
+    """The command that takes the lock off."""
+    backend = opened.work.env.get(workspace.BACKEND)
+    command = ["pulumi", "cancel", "--yes", "--stack", opened.stack.name, "--cwd", str(opened.work.folder)]
+    return (f"{workspace.BACKEND}={shlex.quote(backend)} " if backend else "") + shlex.join(command)
 
 
 def _failure(errors: list[str], said: str) -> EnvironmentFailure:
@@ -154,10 +184,12 @@ def _fix(text: str) -> str:
         return "Pulumi's Kubernetes plugin is missing and cannot be fetched: pulumi plugin install resource kubernetes"
     if "passphrase" in lowered:
         return "set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to the stack's passphrase"
-    if "the stack is currently locked" in lowered:
-        return "wait for the other update; if it is dead: pulumi cancel"
-    if "version" in lowered and "pulumi cli" in lowered:
+    if "minimum cli version" in lowered or "does not satisfy the version range" in lowered:
         return "bring the Pulumi CLI up to date"
+    if "had an apply conflict" in lowered or "server-side apply field conflict" in lowered:
+        return "somebody else set the fields named above: take their hands off them, or set them as they are there"
+    if "the resource already exists in the cluster" in lowered:
+        return "delete the object named above if it may go, or have Pulumi take it up: pulumi import"
     return "correct what Pulumi says, then run the same command again: it goes on from there"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
+import subprocess
 import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,11 +32,20 @@ import pulumi_kubernetes as k8s
 from pulumi import ResourceOptions as Options
 
 config, settings = pulumi.Config(), pulumi.Config("kubernetes")
-cluster = k8s.Provider("cluster", kubeconfig=settings.get("kubeconfig"), context=settings.get("context"))
+cluster = k8s.Provider("cluster", kubeconfig=settings.get("kubeconfig"), context=settings.get("context"),
+    upsert_existing_objects=True)
 NS = config.require("namespace")
 ns = k8s.core.v1.Namespace("ns", metadata={"name": NS}, opts=Options(provider=cluster, retain_on_delete=True))
 k8s.core.v1.Secret("secret", metadata={"name": "secret", "namespace": NS},
     string_data={"p": config.require_secret_object("secrets")["app"]}, opts=Options(provider=cluster, depends_on=[ns]))
+def kept(name, notes):
+    return {"name": name, "namespace": NS, "annotations": {"pulumi.com/patchForce": "true", **notes}}
+k8s.core.v1.PersistentVolumeClaim("claim", metadata=kept("data", {"pulumi.com/skipAwait": "true"}), spec={
+    "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    opts=Options(provider=cluster, retain_on_delete=True, depends_on=[ns]))
+k8s.core.v1.ConfigMap("guard", metadata=kept("guard", {"headroom.dev/fixed-because": "shards hold data"}),
+    immutable=True, data={"shards": str(config.get_int("shards") or 2)},
+    opts=Options(provider=cluster, retain_on_delete=True, depends_on=[ns]))
 k8s.apps.v1.Deployment("web", metadata={"name": "web", "namespace": NS}, spec={
     "replicas": config.require_int("replicas"), "selector": {"matchLabels": {"app": "web"}},
     "template": {"metadata": {"labels": {"app": "web"}},
@@ -53,21 +64,24 @@ def cluster() -> Iterator[local.Cluster]:
         local.down(name)
 
 
-def deployment(folder: Path, cluster: local.Cluster, replicas: int, namespace: str = "by-pulumi") -> Deployment:
+def deployment(
+    folder: Path, cluster: local.Cluster, replicas: int, namespace: str = "by-pulumi", shards: int = 2
+) -> Deployment:
     (folder / "Pulumi.yaml").write_text("name: headroom\nruntime: python\n")
     (folder / "__main__.py").write_text(textwrap.dedent(PROGRAM))
     file = folder / "Pulumi.one.yaml"
-    file.write_text(json.dumps({"config": {"headroom:namespace": namespace, "headroom:replicas": replicas}}))
+    config = {"headroom:namespace": namespace, "headroom:replicas": replicas, "headroom:shards": shards}
+    file.write_text(json.dumps({"config": config}))
     return Deployment(folder, "one", Target.of(cluster), secrets={"headroom:secrets": {"app": "hunter2"}})
 
 
 def test_a_life_of_a_stack(cluster: local.Cluster, tmp_path: Path) -> None:
     engine, kubectl = AutomationEngine(), Target.of(cluster).kubectl
     first = deployment(tmp_path, cluster, 1)
-    assert engine.preview(first, Silent()).count() == {"create": 3}
+    assert engine.preview(first, Silent()).count() == {"create": 5}
     assert kubectl.run("get", "ns", "by-pulumi", "--ignore-not-found").stdout == ""
 
-    assert engine.up(first, Silent()).changes.count() == {"create": 3}
+    assert engine.up(first, Silent()).changes.count() == {"create": 5}
     assert engine.up(first, Silent()).changes.empty
 
     resized = deployment(tmp_path, cluster, 2)
@@ -84,9 +98,50 @@ def test_a_life_of_a_stack(cluster: local.Cluster, tmp_path: Path) -> None:
     workspace = cluster.state / "pulumi"
     assert not [p for p in workspace.rglob("*") if p.is_file() and b"hunter2" in p.read_bytes()]
     kept = engine.down(resized, Silent()).kept
-    assert kept == ("namespace/by-pulumi",)
+    assert kept == ("configmap/guard in by-pulumi", "namespace/by-pulumi", "persistentvolumeclaim/data in by-pulumi")
+    volume = kubectl.find("pvc", "data", "by-pulumi")["metadata"]["uid"]  # type: ignore[index]
+
+    # Another life takes up what the last one left, whoever has touched it in between.
+    kubectl.run("annotate", "pvc", "data", "-n", "by-pulumi", "--overwrite", "pulumi.com/skipAwait=false")
+    engine.up(resized, Silent())
+    assert kubectl.find("pvc", "data", "by-pulumi")["metadata"]["uid"] == volume  # type: ignore[index]
+    assert engine.preview(resized, Silent()).empty
+
+    resharded = deployment(tmp_path, cluster, 2, shards=3)
+    for forbidden in (engine.preview, engine.up):
+        with pytest.raises(InputError, match="configmap/guard in by-pulumi: shards hold data"):
+            forbidden(resharded, Silent())
+    resized = deployment(tmp_path, cluster, 2)
+    engine.down(resized, Silent())
     engine.down(resized, Silent(), delete_data="by-pulumi")
     assert kubectl.run("get", "ns", "by-pulumi", "--ignore-not-found").stdout == ""
+
+
+def test_the_lock_of_a_killed_run_is_taken_off(cluster: local.Cluster, tmp_path: Path) -> None:
+    made = deployment(tmp_path, cluster, 1, namespace="locked")
+    AutomationEngine().preview(made, Silent())
+    locks = cluster.state / "pulumi" / "backend" / ".pulumi" / "locks" / "organization" / "headroom" / "one"
+    locks.mkdir(parents=True, exist_ok=True)
+    held = locks / "of-another.json"
+
+    def hold(pid: int) -> None:
+        content = {"pid": pid, "username": "me", "hostname": socket.gethostname(), "timestamp": "2026-01-01T00:00:00Z"}
+        held.write_text(json.dumps(content))
+
+    hold(os.getpid())
+    with pytest.raises(EnvironmentFailure, match="another update of stack one is running") as refused:
+        AutomationEngine().down(made, Silent())
+    assert "pulumi cancel --yes --stack one --cwd " in refused.value.fix
+    hold(gone())
+    AutomationEngine().down(made, Silent())
+    assert not held.exists()
+
+
+def gone() -> int:
+    """The id of a process that has ended."""
+    with subprocess.Popen(["true"]) as process:
+        pass
+    return process.pid
 
 
 def test_a_stack_of_a_named_cluster_must_exist(

@@ -1,0 +1,42 @@
+"""What the Pulumi CLI says, as advice."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+
+import pytest
+
+from headroom.engine import automation, lock
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("Minimum version requirement failed. The minimum CLI version requirement is 3.2, your", "CLI up to date"),
+        ("Pulumi CLI version 3.1.0 does not satisfy the version range >=3.2", "CLI up to date"),
+        ("Pulumi CLI 3.260: the image's version has no such tag", "correct what Pulumi says"),
+        ('The resource managed by field manager "pulumi-kubernetes-1" had an apply conflict: x', "somebody else set"),
+        ('configmaps "a" already exists\n\nThe resource already exists in the cluster. This can', "pulumi import"),
+    ],
+)
+def test_advice_fits_the_words(said: str, advice: str) -> None:
+    assert advice in automation._fix(said)
+
+
+def locked_by(pid: int, host: str) -> str:
+    return (
+        "error: the stack is currently locked by 1 lock(s). Either wait for the other process(es) to end or delete the "
+        f"lock file with `pulumi cancel`.\n  file:///b/x.json: created by me@{host} (pid {pid}) at 2026-01-01T00:00:00Z"
+    )
+
+
+def test_a_lock_is_abandoned_when_its_process_of_this_machine_is_gone() -> None:
+    with subprocess.Popen(["true"]) as process:
+        pass
+    here = socket.gethostname()
+    assert lock.abandoned(locked_by(process.pid, here))
+    assert not lock.abandoned(locked_by(os.getpid(), here))
+    assert not lock.abandoned(locked_by(process.pid, "another-machine"))
+    assert not lock.abandoned("[409] Conflict: Another update is currently in progress.")
