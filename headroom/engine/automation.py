@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from headroom.engine import fixed, live, lock, needs, rollout, workspace
+from headroom.engine import fixed, live, lock, needs, other, rollout, workspace
 from headroom.engine.events import Listener
 from headroom.engine.model import Change, Changes, Deployment, Result
 from headroom.engine.preview import existing
@@ -78,6 +78,7 @@ class AutomationEngine:
                 f"--delete-data {delete_data}: the data of stack {rendered.stack} is in namespace {rendered.namespace}",
                 fix=f"--delete-data {rendered.namespace}, if you mean to delete it all",
             )
+        other.not_kubectl(deployment.target.kubectl, rendered)
         with self._stack(deployment, progress) as opened:
             heard = _run(opened, "destroy", f"destroying stack {deployment.stack}", progress)
         changes, kept = heard.result(), tuple(sorted(heard.kept))
@@ -123,6 +124,7 @@ def _check(deployment: Deployment) -> Rendered:
     rendered = render(
         deployment.project, deployment.stack, config_file=deployment.config_file, secrets=deployment.secrets or None
     )
+    other.not_kubectl(deployment.target.kubectl, rendered)
     needs.check(deployment.target.kubectl, rendered)
     fixed.check(deployment.target.kubectl, rendered)
     return rendered

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from headroom.engine import live, needs, readiness, record, rollout
+from headroom.engine import live, needs, other, readiness, record, rollout
 from headroom.engine.model import Change, Changes, Deployment, Result
 from headroom.engine.preview import Planned, existing, plan
 from headroom.engine.record import Entry, Record
@@ -19,7 +19,6 @@ from headroom.errors import EnvironmentFailure, InputError
 from headroom.kubectl import Kubectl
 from headroom.progress import Progress, step
 
-_WORKLOADS = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob"}
 TIMEOUT = 600.0
 """Seconds that one wave may take to get ready, or to go."""
 
@@ -116,6 +115,8 @@ class KubectlEngine:
             rendered = _render(deployment)
             needs.check(kubectl, rendered)
             before = _check_owner(kubectl, rendered)
+            if before is None:
+                other.not_pulumi(kubectl, rendered)
             planned = plan(kubectl, rendered, before)
         return rendered, planned, before
 
@@ -146,9 +147,9 @@ class KubectlEngine:
         return warnings
 
     def _delete(self, kubectl: Kubectl, ids: Sequence[ObjectId], progress: Progress) -> None:
-        workloads = [i for i in ids if i.kind in _WORKLOADS]
-        others = [i for i in ids if i.kind not in _WORKLOADS]
-        for some in (workloads, others):
+        workloads = [i for i in ids if i.kind in other.WORKLOADS]
+        rest = [i for i in ids if i.kind not in other.WORKLOADS]
+        for some in (workloads, rest):
             if some:
                 live.delete(kubectl, some, foreground=some is workloads)
                 rollout.until_gone(kubectl, some, self.timeout, progress)
@@ -163,6 +164,8 @@ class KubectlEngine:
             if not found:
                 raise
             return tuple(e for r in found for e in r.entries), found, found[0].namespace
+        if not found:
+            other.not_pulumi(deployment.target.kubectl, rendered)
         namespace = found[0].namespace if found else _namespace(rendered)
         own = record.of(rendered, namespace)
         for r in found:

@@ -15,8 +15,11 @@ from pathlib import Path
 import pytest
 
 from headroom import local
+from headroom.engine import record
 from headroom.engine.automation import AutomationEngine
+from headroom.engine.kubectl import KubectlEngine
 from headroom.engine.model import Deployment, Target
+from headroom.engine.record import Record
 from headroom.errors import EnvironmentFailure, InputError
 from headroom.progress import Silent
 
@@ -101,11 +104,20 @@ def test_a_life_of_a_stack(cluster: local.Cluster, tmp_path: Path) -> None:
     assert kept == ("configmap/guard in by-pulumi", "namespace/by-pulumi", "persistentvolumeclaim/data in by-pulumi")
     volume = kubectl.find("pvc", "data", "by-pulumi")["metadata"]["uid"]  # type: ignore[index]
 
+    record.write(kubectl, Record("one", "by-pulumi", ()))
+    with pytest.raises(InputError, match="held by the kubectl engine"):
+        engine.up(resized, Silent())
+    record.remove(kubectl, Record("one", "by-pulumi", ()))
+
     # Another life takes up what the last one left, whoever has touched it in between.
     kubectl.run("annotate", "pvc", "data", "-n", "by-pulumi", "--overwrite", "pulumi.com/skipAwait=false")
     engine.up(resized, Silent())
     assert kubectl.find("pvc", "data", "by-pulumi")["metadata"]["uid"] == volume  # type: ignore[index]
     assert engine.preview(resized, Silent()).empty
+
+    for refused in (KubectlEngine().preview, KubectlEngine().down):
+        with pytest.raises(InputError, match="held by Pulumi, which made deployment/web"):
+            refused(resized, Silent())
 
     resharded = deployment(tmp_path, cluster, 2, shards=3)
     for forbidden in (engine.preview, engine.up):
