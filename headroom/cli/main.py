@@ -80,11 +80,12 @@ def main(args: list[str] | None = None) -> None:
             err.print(f"  [green]fix:[/green] {escape(context.command_path if context else 'headroom')} --help")
         sys.exit(InputError.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        err.print("stopped. Nothing is left half-way: run the same command again to go on.")
-        sys.exit(INTERRUPTED)
+        code = INTERRUPTED
     except BrokenPipeError:  # `headroom plan | head`
         sys.stderr.close()
         sys.exit(0)
+    if code == INTERRUPTED:  # typer gives Ctrl-C back as this code
+        err.print("stopped. Nothing is left half-way: run the same command again to go on.")
     sys.exit(code if isinstance(code, int) else 0)
 
 

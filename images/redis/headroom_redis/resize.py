@@ -155,14 +155,18 @@ def _give_followers(settings: Settings, cluster: Cluster) -> None:
 
 def _expel(cluster: Cluster, ordinal: int) -> None:
     """Have all others forget a pod, then the pod them. One that serves slots is never expelled."""
-    member = next(m for m in cluster.members() if m.ordinal == ordinal)
+    members = cluster.members()
+    member = next(m for m in members if m.ordinal == ordinal)
     if member.owns or (member.node.is_master and cluster.keys(ordinal)):
         raise Refused(f"pod {ordinal} still holds slots or keys")
-    for other in range(cluster.pods):
-        if other != ordinal:
-            with contextlib.suppress(ReplyError):  # it does not know it, or follows it on its own way out
-                cluster.call(other, "CLUSTER", "FORGET", member.id)
-    cluster.call(ordinal, "CLUSTER", "RESET", "HARD")
+    for other in members:
+        # One that follows it cannot forget it, and is on its own way out.
+        knows = other is not member and any(node.id == member.id for node in other.table)
+        if knows and other.node.master != member.id:
+            with contextlib.suppress(ReplyError):  # it has forgotten it meanwhile
+                cluster.call(other.ordinal, "CLUSTER", "FORGET", member.id)
+    if len(member.table) > 1:
+        cluster.call(ordinal, "CLUSTER", "RESET", "HARD")
 
 
 # fill
