@@ -20,7 +20,7 @@ pytestmark = pytest.mark.e2e
 PATIENCE = 4
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if i else n for i, n in enumerate(FAULTS)])
 def test_a_primary_fails_and_no_acknowledged_write_is_lost(settled: Site, name: str) -> None:
     outcome = suffer(settled, 0, name)
     assert outcome.leader != outcome.former

@@ -40,6 +40,7 @@ def healthy(redis: Any, masters: int, eventually: Callable[..., Any]) -> None:
     eventually(look, 120, lambda: str([redis.report(f"redis-{n}") for n in range(pods)]))
 
 
+@pytest.mark.slow
 def test_a_master_is_killed(sharded: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]) -> None:
     healthy(sharded, 3, eventually)
     writing = ledger(sharded)
@@ -81,7 +82,8 @@ def resized(redis: Any, masters: int) -> float:
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize("keys", [3_000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("keys", [3_000, 100_000])
 def test_grows_and_shrinks_under_load(
     sharded: Any, ledger: Callable[..., Any], eventually: Callable[..., Any], keys: int
 ) -> None:
@@ -143,7 +145,8 @@ def test_the_jobs_are_killed_again_and_again(
     assert writing.ask("check")["lost"] == 0
 
 
-@pytest.mark.parametrize("time_", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 5))])
+@pytest.mark.slow
+@pytest.mark.parametrize("time_", range(5))
 def test_a_master_that_hangs(
     sharded: Any, ledger: Callable[..., Any], eventually: Callable[..., Any], time_: int
 ) -> None:

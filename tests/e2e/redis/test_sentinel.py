@@ -34,6 +34,7 @@ def leader(redis: Any, eventually: Callable[..., Any]) -> str:
     return found
 
 
+@pytest.mark.slow
 def test_the_master_is_killed(sentinel: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]) -> None:
     """SIGKILL: the kubelet starts it again, or another leads before that. Either way there is one."""
     writing = ledger(sentinel)
@@ -47,6 +48,7 @@ def test_the_master_is_killed(sentinel: Any, ledger: Callable[..., Any], eventua
     assert kept["lost"] <= LOSS_SECONDS * 250, "no more than was written within the lag"
 
 
+@pytest.mark.slow
 def test_a_planned_stop_of_the_master_loses_nothing(
     sentinel: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]
 ) -> None:
@@ -79,6 +81,7 @@ def test_all_pods_at_once(sentinel: Any, ledger: Callable[..., Any], eventually:
     assert kept["known"] > 1000
 
 
+@pytest.mark.slow
 def test_a_master_that_is_cut_off_stops_accepting(
     sentinel: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]
 ) -> None:
@@ -115,7 +118,8 @@ def test_two_of_three_are_killed(sentinel: Any, ledger: Callable[..., Any], even
     assert writing.ask("check")["lost"] <= LOSS_SECONDS * 250
 
 
-@pytest.mark.parametrize("time_", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 5))])
+@pytest.mark.slow
+@pytest.mark.parametrize("time_", range(5))
 def test_a_master_that_hangs(
     sentinel: Any, ledger: Callable[..., Any], eventually: Callable[..., Any], time_: int
 ) -> None:
