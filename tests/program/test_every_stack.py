@@ -118,6 +118,17 @@ def test_every_pod_passes_the_restricted_standard(stack: Rendered) -> None:
             assert all("hostPort" not in port for port in container.get("ports", [])), o.id
 
 
+def test_what_is_kept_can_be_taken_up_by_the_next_life_of_the_stack(stack: Rendered) -> None:
+    kept = [o for o in stack.objects if o.retain]
+    assert kept
+    for o in kept:
+        notes = o.manifest["metadata"]["annotations"]
+        assert notes["pulumi.com/patchForce"] == "true", o.id
+        # A claim may stay unbound until a pod uses it.
+        assert o.id.kind != "PersistentVolumeClaim" or notes["pulumi.com/skipAwait"] == "true", o.id
+    assert all(o.retain for o in of_kind(stack, "Namespace", "PersistentVolumeClaim"))
+
+
 def test_our_own_policy_pack_has_nothing_to_say(stack: Rendered) -> None:
     assert [str(v) for v in violations(o.manifest for o in stack.objects)] == []
 
