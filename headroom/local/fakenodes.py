@@ -70,8 +70,9 @@ def name(number: int) -> str:
 
 
 def node(number: int, *, beside_real: bool) -> dict[str, object]:
-    """A node of 16 CPU and 64 GiB. Beside a real node it is tainted: only pods that say so come to it."""
-    size = {"cpu": "16", "memory": "64Gi", "pods": "110", "ephemeral-storage": "1Ti"}
+    """A node of 128 CPU and 1 TiB. Beside a real node it is tainted: only pods that say so come to it."""
+    # Large: a volume binds a fake node as it would a real one, so all pods that share one must fit on one.
+    size = {"cpu": "128", "memory": "1Ti", "pods": "500", "ephemeral-storage": "10Ti"}
     return {
         "apiVersion": "v1",
         "kind": "Node",
