@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -102,6 +103,9 @@ def test_process_is_started_recorded_marked_and_logged(folders: Path) -> None:
         assert processes.living(folders, "talker") == found
         assert processes.strays(folders) == [found]
         assert os.getpgid(found.pid) == found.pid != os.getpgid(0)
+        deadline = time.monotonic() + 30
+        while processes.log_tail(folders, "talker") != "seen" and time.monotonic() < deadline:
+            time.sleep(0.01)
     finally:
         processes.stop_all([found])
     assert processes.log_tail(folders, "talker") == "seen"
