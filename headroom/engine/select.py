@@ -15,6 +15,7 @@ from headroom.engine.automation import AutomationEngine
 from headroom.engine.kubectl import KubectlEngine
 from headroom.engine.model import Engine, Target
 from headroom.errors import EnvironmentFailure
+from headroom.local import paths
 from headroom.progress import Progress, step
 
 REACH = 4.0
@@ -69,10 +70,10 @@ def install(progress: Progress) -> Path | None:
 
     A failure is remembered for a day, so that it costs seconds once.
     """
-    root = _cache() / "pulumi"
+    root = paths.cache() / "pulumi"
     if (root / "bin" / "pulumi").is_file():
         return root
-    failed = _cache() / "pulumi-installer-failed"
+    failed = paths.cache() / "pulumi-installer-failed"
     if failed.exists() and 0 <= time.time() - failed.stat().st_mtime < FORGET:
         return None
     with contextlib.suppress(OSError):
@@ -120,7 +121,3 @@ def _finished(process: subprocess.Popen[bytes]) -> bool:
         return process.wait(INSTALL) == 0
     except subprocess.TimeoutExpired:
         return False
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("HEADROOM_CACHE") or Path.home() / ".cache" / "headroom")

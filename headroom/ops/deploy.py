@@ -53,7 +53,7 @@ def bare(request: Request) -> Deployment:
     if request.cluster is None:
         return deployment
     components = set(secrets.read(request.file).components)
-    values = local_secrets.ensure_local(request.cluster.state / "secrets.json", components)
+    values = local_secrets.ensure_local(request.cluster.state / local_secrets.FILE, components)
     return replace(deployment, secrets={secrets.CONFIG_KEY: values} if values else {})
 
 
