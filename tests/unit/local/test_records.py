@@ -115,7 +115,12 @@ def test_process_is_started_recorded_marked_and_logged(folders: Path) -> None:
 
 def test_program_that_is_not_there_says_so_in_its_log(folders: Path) -> None:
     found = processes.start(folders, "absent", ["/no/such/program"])
-    processes.stop_all([found])
+    try:
+        deadline = time.monotonic() + 30
+        while "/no/such/program" not in processes.log_tail(folders, "absent") and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        processes.stop_all([found])
     assert "/no/such/program" in processes.log_tail(folders, "absent")
 
 
