@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from headroom.capacity.demand.stack import MONITORING
 from headroom.capacity.plan.model import Sized
 
 BECAUSE = "headroom.dev/because"
@@ -74,6 +75,11 @@ def stack_namespaces(stack: str) -> dict[str, Any]:
     """A NetworkPolicy peer: every pod in the namespaces of this stack."""
     labels = {"app.kubernetes.io/part-of": PART_OF, "app.kubernetes.io/instance": stack}
     return {"namespaceSelector": {"matchLabels": labels}}
+
+
+def monitoring() -> dict[str, Any]:
+    """A NetworkPolicy peer: every pod of the monitoring namespace."""
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": MONITORING}}}
 
 
 def because(*sizes: Sized[Any] | None) -> dict[str, str]:

@@ -29,7 +29,6 @@ class PgBouncerArgs:
     images: ImagesPlan
     stack: str
     config: Mapping[str, Any]
-    monitoring_namespace: str = "monitoring"
 
 
 class PgBouncer(pulumi.ComponentResource):
@@ -144,7 +143,7 @@ class PgBouncer(pulumi.ComponentResource):
             "selector": owner.selector(),
             "ports": [{"name": "postgres", "port": PORT, "targetPort": "postgres", "protocol": "TCP"}],
         }
-        policy = access.pooler_policy(owner, self._args.monitoring_namespace, PORT, METRICS_PORT)
+        policy = access.pooler_policy(owner, PORT, METRICS_PORT)
         skip = {"pulumi.com/skipAwait": "true"}
         return [
             self._object("service", "v1", "Service", owner.metadata(annotations=skip), {"spec": service}, self._child),

@@ -34,7 +34,6 @@ class ShardedPostgresArgs:
     stack: str
     job: Resources
     config: Mapping[str, Any]
-    monitoring_namespace: str = "monitoring"
 
 
 class ShardedPostgres(pulumi.ComponentResource):
@@ -197,7 +196,7 @@ class ShardedPostgres(pulumi.ComponentResource):
             metadata["labels"] = {**metadata["labels"], **labels}
             logical = f"{key}-service{service.removeprefix(owner.name)}"
             made.append(self._object(logical, "v1", "Service", metadata, {"spec": spec}, self._after_guard))
-        policy = access.shard_policy(owner, self._args.monitoring_namespace)
+        policy = access.shard_policy(owner)
         made.append(
             self._object(
                 f"{key}-network-policy",

@@ -31,7 +31,6 @@ class StatelessServiceArgs:
     images: ImagesPlan
     stack: str
     link: Link = field(default_factory=Link)
-    monitoring_namespace: str = "monitoring"
 
 
 class StatelessService(pulumi.ComponentResource):
@@ -127,7 +126,7 @@ class StatelessService(pulumi.ComponentResource):
             "networking.k8s.io/v1",
             "NetworkPolicy",
             owner.metadata(),
-            {"spec": network_policy_spec(preset, owner, plan.exposure, self._args.monitoring_namespace)},
+            {"spec": network_policy_spec(preset, owner, plan.exposure)},
             self._child,
         )
         return [service, policy]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.metadata import Identity, stack_namespaces
+from components.metadata import Identity, monitoring, stack_namespaces
 from components.objects import Manifest
 from components.postgres.settings import PORT, REST_PORT
 
@@ -34,16 +34,15 @@ def role_rules(owner: Identity, copies: int) -> list[Manifest]:
     ]
 
 
-def shard_policy(owner: Identity, monitoring_namespace: str) -> Manifest:
+def shard_policy(owner: Identity) -> Manifest:
     """In: PgBouncer and the bootstrap Job, its own members, monitoring. Out: its own members and the API server."""
     mine = {"podSelector": {"matchLabels": owner.selector()}}
-    monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": monitoring_namespace}}}
     return {
         "podSelector": {"matchLabels": owner.selector()},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [
             {"from": [mine, _app(POOLER), _app(BOOTSTRAP)], "ports": ports(PORT)},
-            {"from": [mine, _app(BOOTSTRAP), monitoring], "ports": ports(REST_PORT)},
+            {"from": [mine, _app(BOOTSTRAP), monitoring()], "ports": ports(REST_PORT)},
         ],
         "egress": [{"to": [mine], "ports": ports(PORT, REST_PORT)}, api_server()],
     }
@@ -58,15 +57,14 @@ def bootstrap_policy(owner: Identity) -> Manifest:
     }
 
 
-def pooler_policy(owner: Identity, monitoring_namespace: str, port: int, metrics_port: int) -> Manifest:
+def pooler_policy(owner: Identity, port: int, metrics_port: int) -> Manifest:
     """In: the stack's own pods, monitoring. Out: every shard, and the API server, which tells of new primaries."""
-    monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": monitoring_namespace}}}
     return {
         "podSelector": {"matchLabels": owner.selector()},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [
             {"from": [stack_namespaces(owner.stack)], "ports": ports(port)},
-            {"from": [monitoring], "ports": ports(metrics_port)},
+            {"from": [monitoring()], "ports": ports(metrics_port)},
         ],
         "egress": [{"to": [shards()], "ports": ports(PORT)}, api_server()],
     }

@@ -34,7 +34,6 @@ class RedisArgs:
     stack: str
     job: Resources
     config: Mapping[str, Any]
-    monitoring_namespace: str = "monitoring"
 
 
 class Redis(pulumi.ComponentResource):
@@ -134,7 +133,7 @@ class Redis(pulumi.ComponentResource):
             )
             for name, spec in network.services(owner, self._sentinel).items()
         ]
-        policy = network.network_policy(owner, self._sentinel, self._args.monitoring_namespace)
+        policy = network.network_policy(owner, self._sentinel)
         kind = "networking.k8s.io/v1"
         made.append(self._object("network-policy", kind, "NetworkPolicy", owner.metadata(), {"spec": policy}))
         rules = network.role_rules(pod_count(self._plan)) if self._sentinel else []

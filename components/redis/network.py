@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from components.metadata import Identity, stack_namespaces
+from components.metadata import Identity, monitoring, stack_namespaces
 from components.objects import Manifest
 from components.redis.names import BUS_PORT, HEADLESS, METRICS_PORT, NAME, PORT, RESIZE, ROLE, SENTINEL_PORT
 
@@ -26,20 +26,19 @@ def services(owner: Identity, sentinel: bool) -> dict[str, Manifest]:
     return found
 
 
-def network_policy(owner: Identity, sentinel: bool, monitoring_namespace: str) -> Manifest:
+def network_policy(owner: Identity, sentinel: bool) -> Manifest:
     """In: callers of the stack, the pods themselves, monitoring. Out: the pods themselves, and with Sentinel the API
     server, for the label of the one that leads."""
     served = (PORT, SENTINEL_PORT) if sentinel else (PORT,)
     own = served if sentinel else (PORT, BUS_PORT)
     pods = [{"podSelector": {"matchLabels": owner.selector()}}]
-    monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": monitoring_namespace}}}
     return {
         "podSelector": {"matchLabels": owner.selector()},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [
             {"from": [stack_namespaces(owner.stack)], "ports": _ports(served)},
             {"from": pods, "ports": _ports(own)},
-            {"from": [monitoring], "ports": _ports([METRICS_PORT])},
+            {"from": [monitoring()], "ports": _ports([METRICS_PORT])},
         ],
         "egress": [{"to": pods, "ports": _ports(own)}, *([{"ports": _ports(API_PORTS)}] if sentinel else [])],
     }

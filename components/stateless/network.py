@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from components.metadata import Identity, stack_namespaces
+from components.metadata import Identity, monitoring, stack_namespaces
 from components.objects import Manifest
 from components.stateless.presets import Egress, Preset
 from headroom.capacity.plan.model import ServiceExposure
@@ -22,9 +22,7 @@ def service_spec(preset: Preset, owner: Identity, exposure: ServiceExposure) -> 
     }
 
 
-def network_policy_spec(
-    preset: Preset, owner: Identity, exposure: ServiceExposure, monitoring_namespace: str
-) -> Manifest:
+def network_policy_spec(preset: Preset, owner: Identity, exposure: ServiceExposure) -> Manifest:
     """`spec` of the NetworkPolicy of the service's pods.
 
     In: callers in the stack's namespaces (anyone when the Service is public), and monitoring to the metrics. Out: only
@@ -36,8 +34,7 @@ def network_policy_spec(
         callers["from"] = [stack_namespaces(owner.stack)]
     ingress = [callers]
     if preset.metrics_path:
-        namespace = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": monitoring_namespace}}}
-        ingress.append({"from": [namespace], "ports": ports[:1]})
+        ingress.append({"from": [monitoring()], "ports": ports[:1]})
     egress = [_egress(rule, owner) for rule in preset.egress]
     if preset.neighbours:
         egress.append({"to": [{"podSelector": {}}], "ports": _ports(preset.neighbours)})

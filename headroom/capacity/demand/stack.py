@@ -24,7 +24,7 @@ _TAKEN = re.compile(r"(?:pg-shard|h2o|redis|pgbouncer)-.*")
 # Secrets of the components: a service that could name one would hold an administrator's password.
 _HIDDEN = re.compile(r"(?:postgres|redis|h2o|pgbouncer)-(?:passwords?|auth|login|client)(?:-.*)?")
 # Where Prometheus is: a namespace of ours starts closed, which would cut it off, and its pods may scrape every part.
-_MONITORING = "monitoring"
+MONITORING = "monitoring"
 
 
 class StackDemand(Part):
@@ -59,7 +59,7 @@ class StackDemand(Part):
         if key.endswith("-canary") and self.services.get(key.removesuffix("-canary"), service).canary is not None:
             raise Problem("is the name of the other service's canary", fix="rename it", at=at)
         self._check_secret(service, at)
-        if service.namespace == _MONITORING:
+        if service.namespace == MONITORING:
             raise Problem(
                 "is where monitoring lives; a service in it would be let in wherever monitoring is",
                 fix="a namespace of the service's own",
