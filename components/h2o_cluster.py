@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 
 from components.h2o import access, jobs, nodes
-from components.metadata import Identity, content_hash, image_version
+from components.metadata import Identity, content_hash
 from components.objects import KubernetesObject, Manifest, child_options
 from components.passwords import fingerprint, passwords, secret
 from headroom.capacity.plan.model import H2OPlan, ImagesPlan, Resources, Sized
@@ -149,6 +149,7 @@ class H2OCluster(pulumi.ComponentResource):
         metadata = self._owner.metadata(
             why=(*why, plan.resources.cpu_request, plan.resources.cpu_limit),
             annotations={nodes.SPEC_HASH: spec_hash, "pulumi.com/timeoutSeconds": str(FORM_SECONDS)},
+            image=plan.image,
         )
         replaced = pulumi.ResourceOptions(
             # The number of nodes and the heap are in the template too. A set scaled by hand is only set back: its
@@ -179,7 +180,9 @@ class H2OCluster(pulumi.ComponentResource):
         # A Job runs once. The name carries what it is for, so that each change of the cluster has Jobs of its own.
         content = content_hash({"spec": json.dumps(spec, sort_keys=True)})
         metadata = self._job_owner.metadata(
-            f"h2o-{task}-{content}", annotations={"pulumi.com/timeoutSeconds": str(JOB_SECONDS)}
+            f"h2o-{task}-{content}",
+            annotations={"pulumi.com/timeoutSeconds": str(JOB_SECONDS)},
+            image=self._plan.image,
         )
         return self._object(task, "batch/v1", "Job", metadata, {"spec": spec}, self._after(needed))
 
@@ -192,5 +195,4 @@ class H2OCluster(pulumi.ComponentResource):
         return pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=needed))
 
     def _identity(self, name: str, component: str) -> Identity:
-        plan = self._plan
-        return Identity(name, plan.namespace, self._args.stack, component, image_version(plan.image))
+        return Identity(name, self._plan.namespace, self._args.stack, component)

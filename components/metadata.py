@@ -24,17 +24,20 @@ class Identity:
     """Whom an object belongs to.
 
     `name` is what an operator types (a service's key, `redis`, `pg-shard-0`), `stack` the stack that owns it,
-    `component` its role in the platform (`api`, `cache`), `version` the program's version where one is known.
+    `component` its role in the platform (`api`, `cache`).
     """
 
     name: str
     namespace: str
     stack: str
     component: str
-    version: str | None = None
 
-    def labels(self, track: str | None = None) -> dict[str, str]:
-        """The recommended labels, `app`, and `headroom.dev/track` where two Deployments share a Service."""
+    def labels(self, track: str | None = None, *, image: str | None = None) -> dict[str, str]:
+        """The recommended labels, `app`, and `headroom.dev/track` where two Deployments share a Service.
+
+        `image` is for pods and what makes them: its tag is the version. On any other object it would make a change of
+        the image a change of everything.
+        """
         labels = {
             "app": self.name,
             "app.kubernetes.io/name": self.name,
@@ -43,8 +46,9 @@ class Identity:
             "app.kubernetes.io/part-of": PART_OF,
             "app.kubernetes.io/managed-by": "pulumi",
         }
-        if self.version:
-            labels["app.kubernetes.io/version"] = self.version
+        version = image_version(image) if image else None
+        if version:
+            labels["app.kubernetes.io/version"] = version
         if track:
             labels[TRACK] = track
         return labels
@@ -60,13 +64,17 @@ class Identity:
         why: tuple[Sized[Any] | None, ...] = (),
         annotations: Mapping[str, str] | None = None,
         track: str | None = None,
+        image: str | None = None,
     ) -> dict[str, Any]:
-        """`metadata` of an object in the namespace, named `name` unless `object_name` is given."""
+        """`metadata` of an object in the namespace, named `name` unless `object_name` is given.
+
+        `track` and `image` are those of `labels`.
+        """
         notes = {**because(*why), **(annotations or {})}
         return {
             "name": object_name or self.name,
             "namespace": self.namespace,
-            "labels": self.labels(track),
+            "labels": self.labels(track, image=image),
             **({"annotations": notes} if notes else {}),
         }
 

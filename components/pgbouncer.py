@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 
 from components.links import Link
-from components.metadata import Identity, image_version
+from components.metadata import Identity
 from components.objects import KubernetesObject, Manifest, child_options
 from components.passwords import passwords, secret
 from components.postgres import access
@@ -46,7 +46,6 @@ class PgBouncer(pulumi.ComponentResource):
             namespace=plan.namespace,
             stack=args.stack,
             component="pooler",
-            version=image_version(plan.image),
         )
         self._child = child_options(self, opts)
 
@@ -55,7 +54,7 @@ class PgBouncer(pulumi.ComponentResource):
             "deployment",
             "apps/v1",
             "Deployment",
-            owner.metadata(why=(plan.replicas, *_sizes(plan))),
+            owner.metadata(why=(plan.replicas, *_sizes(plan)), image=plan.image),
             {
                 "spec": deployment_spec(
                     plan,

@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 
 from components import pods
-from components.metadata import Identity, content_hash, image_version
+from components.metadata import Identity, content_hash
 from components.objects import KubernetesObject, Manifest, child_options
 from components.passwords import fingerprint, passwords, secret
 from components.pods import SecretKey
@@ -98,7 +98,7 @@ class ShardedPostgres(pulumi.ComponentResource):
 
     def _shard(self, number: int, shared: list[KubernetesObject]) -> list[KubernetesObject]:
         plan, copies = self._plan, self._plan.replication_factor.value
-        owner = self._identity(f"pg-shard-{number}", "database", image_version(plan.image))
+        owner = self._identity(f"pg-shard-{number}", "database")
         key = f"shard-{number}"
         needed = [*shared, *self._rights(key, owner, copies)]
         for state in access.STATES:
@@ -125,7 +125,7 @@ class ShardedPostgres(pulumi.ComponentResource):
             f"{key}-set",
             "apps/v1",
             "StatefulSet",
-            owner.metadata(why=(plan.replication_factor, *_sizes(plan.resources))),
+            owner.metadata(why=(plan.replication_factor, *_sizes(plan.resources)), image=plan.image),
             {
                 "spec": stateful_set_spec(
                     plan, owner, images=self._args.images, passwords=self._secret, settings="postgres-settings"
@@ -212,7 +212,7 @@ class ShardedPostgres(pulumi.ComponentResource):
     def _bootstrap(self, needed: list[KubernetesObject]) -> None:
         """A Job is what it was made for, for ever: another content is another Job, the same one does not run again."""
         plan = self._plan
-        owner = self._identity(access.BOOTSTRAP, "bootstrap", image_version(plan.image))
+        owner = self._identity(access.BOOTSTRAP, "bootstrap")
         account = self._object(
             "bootstrap-account", "v1", "ServiceAccount", owner.metadata(),
             {"automountServiceAccountToken": False}, self._after_guard,
@@ -229,7 +229,7 @@ class ShardedPostgres(pulumi.ComponentResource):
                 "spec": json.dumps(spec, sort_keys=True),
             }
         )
-        metadata = owner.metadata(f"{access.BOOTSTRAP}-{content}")
+        metadata = owner.metadata(f"{access.BOOTSTRAP}-{content}", image=plan.image)
         self._object("bootstrap", "batch/v1", "Job", metadata, {"spec": spec}, self._after([*needed, account, policy]))
 
     def _job_spec(self, owner: Identity) -> Manifest:
@@ -263,7 +263,7 @@ class ShardedPostgres(pulumi.ComponentResource):
             # A shard that refuses the map refuses it again.
             "podFailurePolicy": {"rules": [{"action": "FailJob", "onExitCodes": refused}]},
             "template": {
-                "metadata": {"labels": owner.labels()},
+                "metadata": {"labels": owner.labels(image=plan.image)},
                 "spec": {
                     **pods.pod_defaults(self._args.images, owner.name, 30, user_id=USER_ID),
                     "restartPolicy": "Never",
@@ -273,10 +273,8 @@ class ShardedPostgres(pulumi.ComponentResource):
             },
         }
 
-    def _identity(self, name: str, component: str, version: str | None = None) -> Identity:
-        return Identity(
-            name=name, namespace=self._plan.namespace, stack=self._args.stack, component=component, version=version
-        )
+    def _identity(self, name: str, component: str) -> Identity:
+        return Identity(name, self._plan.namespace, self._args.stack, component)
 
     def _object(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 
 from components.links import Link
-from components.metadata import PUBLIC_BECAUSE, Identity, content_hash, image_version
+from components.metadata import PUBLIC_BECAUSE, Identity, content_hash
 from components.objects import KubernetesObject, child_options
 from components.stateless.autoscaler import HPA_OWNERSHIP, PAUSED, hpa_spec, scaled_object_spec
 from components.stateless.deployment import deployment_spec
@@ -50,7 +50,6 @@ class StatelessService(pulumi.ComponentResource):
             namespace=args.plan.namespace,
             stack=args.stack,
             component=self._preset.component,
-            version=image_version(args.plan.image),
         )
         self._child = child_options(self, opts)
 
@@ -143,6 +142,7 @@ class StatelessService(pulumi.ComponentResource):
                 # The autoscaler owns `replicas`; maintenance takes it for as long as it lasts.
                 annotations={"pulumi.com/patchForce": "true"},
                 track=STABLE,
+                image=plan.image,
             ),
             {
                 "spec": deployment_spec(
@@ -162,16 +162,9 @@ class StatelessService(pulumi.ComponentResource):
         )
 
     def _canary(self, config_map: str, opts: pulumi.ResourceOptions) -> None:
-        plan, canary = self._plan, self._plan.canary
+        plan, owner, canary = self._plan, self._owner, self._plan.canary
         if canary is None:
             return
-        owner = Identity(
-            name=self._owner.name,
-            namespace=self._owner.namespace,
-            stack=self._owner.stack,
-            component=self._owner.component,
-            version=image_version(canary.image),
-        )
         spec = deployment_spec(
             plan,
             self._preset,
@@ -184,7 +177,9 @@ class StatelessService(pulumi.ComponentResource):
             secrets=self._args.link.secrets,
             files=self._args.link.files,
         )
-        metadata = owner.metadata(f"{owner.name}-canary", why=(canary.replicas, *self._pod_sizes()), track=CANARY)
+        metadata = owner.metadata(
+            f"{owner.name}-canary", why=(canary.replicas, *self._pod_sizes()), track=CANARY, image=canary.image
+        )
         KubernetesObject(f"{self._name}-canary", "apps/v1", "Deployment", metadata, {"spec": spec}, opts)
 
     def _autoscaler(self, opts: pulumi.ResourceOptions) -> None:

@@ -52,7 +52,7 @@ def job_spec(
         "backoffLimit": 2,
         "activeDeadlineSeconds": seconds,
         "template": {
-            "metadata": {"labels": owner.labels()},
+            "metadata": {"labels": owner.labels(image=plan.image)},
             "spec": {
                 **pods.pod_defaults(images, owner.name, 10, user_id=nodes.USER_ID),
                 "restartPolicy": "Never",

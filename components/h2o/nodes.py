@@ -41,7 +41,7 @@ def stateful_set_spec(
         "updateStrategy": {"type": "OnDelete"},
         "selector": {"matchLabels": owner.selector()},
         "template": {
-            "metadata": {"labels": owner.labels(), "annotations": {LOGIN_HASH: login_hash}},
+            "metadata": {"labels": owner.labels(image=plan.image), "annotations": {LOGIN_HASH: login_hash}},
             "spec": _pod(plan, owner, images, login_secret),
         },
     }

@@ -92,7 +92,7 @@ def deployment_spec(
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
         "template": {
             "metadata": {
-                "labels": owner.labels(),
+                "labels": owner.labels(image=plan.image),
                 "annotations": {
                     "prometheus.io/scrape": "true",
                     "prometheus.io/port": str(METRICS_PORT),

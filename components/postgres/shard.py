@@ -35,7 +35,7 @@ def stateful_set_spec(
         "selector": {"matchLabels": selector},
         "template": {
             "metadata": {
-                "labels": owner.labels(),
+                "labels": owner.labels(image=plan.image),
                 "annotations": {
                     "prometheus.io/scrape": "true",
                     "prometheus.io/scheme": "https",

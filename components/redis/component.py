@@ -12,7 +12,7 @@ import pulumi
 
 from components import passwords
 from components.links import Link
-from components.metadata import Identity, content_hash, image_version
+from components.metadata import Identity, content_hash
 from components.objects import KubernetesObject, child_options
 from components.pods import SecretKey
 from components.redis import network
@@ -46,9 +46,8 @@ class Redis(pulumi.ComponentResource):
         super().__init__("headroom:components:Redis", name, None, opts)
         self._name, self._args, self._plan = name, args, args.plan
         self._sentinel = args.plan.mode == "sentinel"
-        version = image_version(args.plan.image)
-        self._owner = Identity(NAME, args.plan.namespace, args.stack, "cache", version)
-        self._jobs = Identity(RESIZE, args.plan.namespace, args.stack, "cache", version)
+        self._owner = Identity(NAME, args.plan.namespace, args.stack, "cache")
+        self._jobs = Identity(RESIZE, args.plan.namespace, args.stack, "cache")
         self._child = child_options(self, opts)
         self._client: dict[str, SecretKey] = {}
 
@@ -201,7 +200,12 @@ class Redis(pulumi.ComponentResource):
             plan, self._owner, self._args.images, settings=settings, secret=secret, annotations=annotations
         )
         return self._object(
-            "stateful-set", "apps/v1", "StatefulSet", self._owner.metadata(why=why), {"spec": spec}, needs
+            "stateful-set",
+            "apps/v1",
+            "StatefulSet",
+            self._owner.metadata(why=why, image=plan.image),
+            {"spec": spec},
+            needs,
         )
 
     def _budget(self, workload: KubernetesObject) -> None:
@@ -232,7 +236,8 @@ class Redis(pulumi.ComponentResource):
             step, plan, self._jobs, self._args.images, self._args.job, environment=environment, secret=secret
         )
         named = content_hash({"spec": json.dumps(spec, sort_keys=True)})
-        metadata = self._jobs.metadata(f"{NAME}-{step}-{named}", why=(plan.masters,), annotations=_PATIENT)
+        job = f"{NAME}-{step}-{named}"
+        metadata = self._jobs.metadata(job, why=(plan.masters,), annotations=_PATIENT, image=plan.image)
         return self._object(step, "batch/v1", "Job", metadata, {"spec": spec}, needs)
 
     def _object(

@@ -49,7 +49,7 @@ def stateful_set(
         "minReadySeconds": 5,
         "selector": {"matchLabels": owner.selector()},
         "template": {
-            "metadata": {"labels": owner.labels(), "annotations": {**_SCRAPE, **annotations}},
+            "metadata": {"labels": owner.labels(image=plan.image), "annotations": {**_SCRAPE, **annotations}},
             "spec": {
                 **pods.pod_defaults(images, NAME, GRACE_SECONDS, uses_api=sentinel, user_id=USER_ID),
                 "topologySpreadConstraints": pods.spread(owner.selector(), "controller-revision-hash"),
@@ -98,7 +98,7 @@ def resize_job(
         # Each try goes on where the last one stopped; ten with growing pauses span about half an hour.
         "backoffLimit": 10,
         "template": {
-            "metadata": {"labels": owner.labels()},
+            "metadata": {"labels": owner.labels(image=plan.image)},
             "spec": {
                 **pods.pod_defaults(images, owner.name, 30, uses_api=True, user_id=USER_ID),
                 "restartPolicy": "OnFailure",

@@ -33,7 +33,7 @@ def deployment_spec(
         "minReadySeconds": 5,
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
         "template": {
-            "metadata": {"labels": owner.labels(track), **_scrape(preset)},
+            "metadata": {"labels": owner.labels(track, image=image), **_scrape(preset)},
             "spec": _pod(
                 plan, preset, owner, images=images, image=image, config_map=config_map, secrets=secrets, files=files
             )

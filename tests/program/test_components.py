@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import pulumi
 import pytest
@@ -139,3 +140,18 @@ def test_an_object_without_a_name_is_refused(render_program: RenderProgram) -> N
 )
 def test_the_version_is_the_image_s_tag(image: str, version: str | None) -> None:
     assert image_version(image) == version
+
+
+def test_another_image_changes_what_runs_it_and_nothing_else(
+    config: Callable[[str], dict[str, Any]], render_config: Callable[..., Rendered]
+) -> None:
+    now, then = config("staging"), config("staging")
+    then["headroom:images"] = {part: f"{image}-next" for part, image in now["headroom:images"].items()}
+    for service in then["headroom:services"].values():
+        service["image"] += "-next"
+    before, after = ({o.id: o.manifest for o in render_config(c, "staging").objects} for c in (now, then))
+    changed = {i for i in before.keys() | after.keys() if before.get(i) != after.get(i)}
+    assert {i.kind for i in changed} == {"Deployment", "StatefulSet", "Job"}
+    assert {i.kind for i in before.keys() ^ after.keys()} == {"Job"}, "a Job is another one, all else is updated"
+    versions = [m["metadata"]["labels"]["app.kubernetes.io/version"] for i, m in after.items() if i in changed]
+    assert all(version.endswith("-next") for version in versions)
