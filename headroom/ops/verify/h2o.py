@@ -5,15 +5,15 @@ All of it comes from the guards beside the nodes: H2O's own API wants the passwo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from headroom.capacity.plan.model import H2OPlan
 from headroom.capacity.quantities import GI
+from headroom.errors import EnvironmentFailure
+from headroom.ops import inside
 from headroom.ops.verify.model import Finding, Scene, Verdict, judge
 
-GUARD_PORT = 8090
 FULL = 0.9
 """The share of the heap above which H2O begins to fail jobs; frames want four times their size while they are used."""
 
@@ -72,6 +72,7 @@ def _leader(scene: Scene, plan: H2OPlan) -> Finding:
 
 
 def _ask(scene: Scene, plan: H2OPlan, number: int) -> dict[str, Any]:
-    path = f"/api/v1/namespaces/{plan.namespace}/pods/h2o-cluster-{number}:{GUARD_PORT}/proxy/state"
-    done = scene.kubectl.raw(path)
-    return dict(json.loads(done.stdout)) if done.returncode == 0 else {}
+    try:
+        return inside.h2o(scene.kubectl, plan.namespace, f"h2o-cluster-{number}")
+    except EnvironmentFailure:
+        return {}

@@ -9,10 +9,10 @@ import json
 from collections.abc import Iterator
 
 from headroom.capacity.plan.buckets import owners
-from headroom.capacity.plan.model import PgBouncerPlan, PostgresPlan
+from headroom.capacity.plan.model import PostgresPlan
 from headroom.capacity.quantities import MI, figure
 from headroom.errors import EnvironmentFailure
-from headroom.kubectl import Manifest
+from headroom.ops import inside
 from headroom.ops.verify.model import Finding, Scene, Verdict, judge
 
 LARGEST_LAG_BYTES = 16 * MI
@@ -80,7 +80,7 @@ def buckets(scene: Scene) -> Iterator[Finding]:
             continue  # said by `shards`
         mine = [bucket for bucket, owner in enumerate(held.get("buckets") or []) if owner == number]
         try:
-            found = json.loads(_sql(scene, plan, primaries[0], "features", _BUCKETS))
+            found = json.loads(inside.sql(scene.kubectl, plan.namespace, primaries[0], "features", _BUCKETS))
         except (EnvironmentFailure, ValueError) as error:
             yield judge(name, "fences", False, str(error)[:200], f"headroom up --stack {scene.plan.stack}")
             continue
@@ -103,7 +103,7 @@ def pooler(scene: Scene) -> Iterator[Finding]:
     if not scene.real_pods:
         yield Finding("pgbouncer", "limits", Verdict.skipped, "no software runs in the pods of fake nodes")
         return
-    pods = [p for p in scene.kubectl.items("pods", plan.namespace, "app=pgbouncer") if _running(p)]
+    pods = [p for p in scene.kubectl.items("pods", plan.namespace, "app=pgbouncer") if inside.running(p)]
     names = {f"features_{number}" for number in range(postgres.shards.value)}
     names |= {"features"} if postgres.shards.value == 1 else set()
     if not pods:
@@ -111,8 +111,9 @@ def pooler(scene: Scene) -> Iterator[Finding]:
     for pod in pods:
         name = pod["metadata"]["name"]
         try:
-            config = dict(line.split("|")[:2] for line in _console(scene, plan, name, "SHOW CONFIG"))
-            served = {line.split("|")[0] for line in _console(scene, plan, name, "SHOW DATABASES")} - {"pgbouncer"}
+            config = dict(row[:2] for row in inside.pgbouncer(scene.kubectl, plan.namespace, name, "SHOW CONFIG"))
+            databases = inside.pgbouncer(scene.kubectl, plan.namespace, name, "SHOW DATABASES")
+            served = {row[0] for row in databases} - {"pgbouncer"}
         except EnvironmentFailure as error:
             yield judge(
                 name, "limits", False, str(error)[:200], f"kubectl logs -n {plan.namespace} {name} -c pgbouncer"
@@ -136,7 +137,11 @@ def pooler(scene: Scene) -> Iterator[Finding]:
 
 def _replication(scene: Scene, plan: PostgresPlan, name: str, primary: str) -> Finding:
     wanted = plan.replication_factor.value - 1
-    rows = [line.split("|") for line in _sql(scene, plan, primary, "postgres", _STANDBYS).splitlines() if line]
+    rows = [
+        line.split("|")
+        for line in inside.sql(scene.kubectl, plan.namespace, primary, "postgres", _STANDBYS).splitlines()
+        if line
+    ]
     streaming = [r for r in rows if r[1] == "streaming"]
     in_step = [r for r in streaming if r[2] in ("sync", "quorum")]
     lag = max((int(r[3]) for r in streaming), default=0)
@@ -154,28 +159,14 @@ def _primaries(scene: Scene, plan: PostgresPlan, name: str) -> list[str]:
     """The pods of a shard whose PostgreSQL takes writes, by its own word."""
     found = []
     for pod in scene.kubectl.items("pods", plan.namespace, f"app={name}"):
-        if not _running(pod):
+        if not inside.running(pod):
             continue
         try:
-            recovering = _sql(scene, plan, pod["metadata"]["name"], "postgres", "SELECT pg_is_in_recovery()")
+            recovering = inside.sql(
+                scene.kubectl, plan.namespace, pod["metadata"]["name"], "postgres", "SELECT pg_is_in_recovery()"
+            )
         except EnvironmentFailure:
             continue  # it does not run; `pods` says so
         if recovering == "f":
             found.append(str(pod["metadata"]["name"]))
     return sorted(found)
-
-
-def _running(pod: Manifest) -> bool:
-    return pod.get("status", {}).get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
-
-
-def _sql(scene: Scene, plan: PostgresPlan, pod: str, database: str, statement: str) -> str:
-    command = ["psql", "-U", "postgres", "-d", database, "-XAtqc", statement]
-    done = scene.kubectl.run("exec", "-n", plan.namespace, pod, "-c", "postgres", "--", *command, timeout=20)
-    return done.stdout.strip()
-
-
-def _console(scene: Scene, plan: PgBouncerPlan, pod: str, statement: str) -> list[str]:
-    command = ["psql", "-h", "/run/pgbouncer", "-p", "6432", "-U", "pgbouncer", "-d", "pgbouncer", "-XAtqc", statement]
-    done = scene.kubectl.run("exec", "-n", plan.namespace, pod, "-c", "pgbouncer", "--", *command, timeout=20)
-    return [line for line in done.stdout.splitlines() if line]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from headroom.capacity.plan.model import RedisPlan
+from headroom.errors import EnvironmentFailure
+from headroom.ops import inside
 from headroom.ops.verify.model import Finding, Scene, Verdict, judge
 
 FULL = 0.9
@@ -39,15 +40,10 @@ def redis(scene: Scene) -> Iterator[Finding]:
 
 
 def _report(scene: Scene, namespace: str, pod: str) -> dict[str, Any]:
-    command = ["exec", "-n", namespace, pod, "-c", "redis", "--", "redis-node", "report"]
-    done = scene.kubectl.run(*command, check=False, timeout=30)
-    if done.returncode:
-        return {"pod": pod, "error": done.stderr.strip()[:120] or "no answer"}
     try:
-        found: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        return {"pod": pod, "error": f"it says {done.stdout[:80]!r}"}
-    return found
+        return inside.redis(scene.kubectl, namespace, pod)
+    except EnvironmentFailure as error:
+        return {"pod": pod, "error": error.message[:120]}
 
 
 def _masters(plan: RedisPlan, alive: Sequence[dict[str, Any]]) -> Finding:
