@@ -9,6 +9,7 @@ from typing import Any
 
 import pulumi
 
+from components.access import account, disruption_budget
 from components.h2o import access, jobs, nodes
 from components.metadata import Identity, content_hash
 from components.objects import KubernetesObject, Manifest, child_options
@@ -58,19 +59,12 @@ class H2OCluster(pulumi.ComponentResource):
         # Only now: to save what the running cluster holds, its own password is needed, not the next one.
         kept = [secret(f"{name}-login", self._owner, login_secret, login, self._after([drain]))] if login else []
         stateful_set = self._stateful_set(spec, spec_hash, [drain, *kept])
-        self._object(
-            "budget",
-            "policy/v1",
-            "PodDisruptionBudget",
-            self._owner.metadata(why=(args.plan.nodes,)),
-            {
-                "spec": {
-                    # One eviction costs the cloud as much as two, but the next waits until it is back.
-                    "maxUnavailable": 1,
-                    "selector": {"matchLabels": self._owner.selector()},
-                    "unhealthyPodEvictionPolicy": "AlwaysAllow",
-                }
-            },
+        disruption_budget(
+            f"{name}-budget",
+            self._owner,
+            # One eviction costs the cloud as much as two, but the next waits until it is back.
+            {"maxUnavailable": 1},
+            args.plan.nodes,
             self._after([stateful_set]),
         )
         self._job("fill", spec_hash, login_secret, [stateful_set])
@@ -96,34 +90,11 @@ class H2OCluster(pulumi.ComponentResource):
         )
 
     def _access(self) -> list[KubernetesObject]:
-        made = []
-        rules = {
-            self._owner: access.guard_rules(self._plan.nodes.value),
-            self._job_owner: access.job_rules(),
-        }
-        for owner, allowed in rules.items():
-            part = "nodes" if owner is self._owner else "jobs"
-            body = {"automountServiceAccountToken": False}
-            account = self._object(f"{part}-account", "v1", "ServiceAccount", owner.metadata(), body, self._child)
-            group = "rbac.authorization.k8s.io"
-            role = self._object(
-                f"{part}-role", f"{group}/v1", "Role", owner.metadata(), {"rules": allowed}, self._child
-            )
-            binding = {
-                "roleRef": {"apiGroup": group, "kind": "Role", "name": owner.name},
-                "subjects": [{"kind": "ServiceAccount", "name": owner.name, "namespace": owner.namespace}],
-            }
-            made.append(
-                self._object(
-                    f"{part}-role-binding",
-                    f"{group}/v1",
-                    "RoleBinding",
-                    owner.metadata(),
-                    binding,
-                    self._after([account, role]),
-                )
-            )
-        return made
+        nodes_rules, jobs_rules = access.guard_rules(self._plan.nodes.value), access.job_rules()
+        return [
+            *account(f"{self._name}-nodes", self._owner, nodes_rules, self._child),
+            *account(f"{self._name}-jobs", self._job_owner, jobs_rules, self._child),
+        ]
 
     def _storage(self) -> list[KubernetesObject]:
         """What was saved outlives the stack, and so does the record of it."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pulumi
 
+from components.access import account, disruption_budget
 from components.links import Link
 from components.metadata import Identity
 from components.objects import KubernetesObject, Manifest, child_options
@@ -67,15 +68,10 @@ class PgBouncer(pulumi.ComponentResource):
             },
             pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=needed)),
         )
-        if plan.min_available is not None:
-            spec = {
-                "minAvailable": plan.min_available.value,
-                "selector": {"matchLabels": owner.selector()},
-                "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            }
+        least = plan.min_available
+        if least is not None:
             after = pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[deployment]))
-            metadata = owner.metadata(why=(plan.min_available,))
-            self._object("pdb", "policy/v1", "PodDisruptionBudget", metadata, {"spec": spec}, after)
+            disruption_budget(f"{name}-pdb", owner, {"minAvailable": least.value}, least, after)
         self.address = f"postgresql://features@pgbouncer.{plan.namespace}.svc:{PORT}/features"
         self.register_outputs({"address": self.address})
 
@@ -119,22 +115,8 @@ class PgBouncer(pulumi.ComponentResource):
 
     def _rights(self) -> list[KubernetesObject]:
         """It learns from EndpointSlices which pod is a shard's primary."""
-        owner, group = self._owner, "rbac.authorization.k8s.io"
         rules = [{"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}]
-        account = {"automountServiceAccountToken": False}
-        binding = {
-            "roleRef": {"apiGroup": group, "kind": "Role", "name": owner.name},
-            "subjects": [{"kind": "ServiceAccount", "name": owner.name, "namespace": owner.namespace}],
-        }
-        first = [
-            self._object("account", "v1", "ServiceAccount", owner.metadata(), account, self._child),
-            self._object("role", f"{group}/v1", "Role", owner.metadata(), {"rules": rules}, self._child),
-        ]
-        after = pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=first))
-        return [
-            first[0],
-            self._object("role-binding", f"{group}/v1", "RoleBinding", owner.metadata(), binding, after),
-        ]
+        return account(self._name, self._owner, rules, self._child)
 
     def _network(self) -> list[KubernetesObject]:
         owner = self._owner

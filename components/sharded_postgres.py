@@ -4,13 +4,14 @@ that brings running shards to what the stack says."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 
 from components import pods
+from components.access import account, disruption_budget
 from components.metadata import Identity, content_hash
 from components.objects import KubernetesObject, Manifest, child_options
 from components.passwords import fingerprint, passwords, secret
@@ -100,7 +101,7 @@ class ShardedPostgres(pulumi.ComponentResource):
         plan, copies = self._plan, self._plan.replication_factor.value
         owner = self._identity(f"pg-shard-{number}", "database")
         key = f"shard-{number}"
-        needed = [*shared, *self._rights(key, owner, copies)]
+        needed = [*shared, *self._account(key, owner, access.role_rules(owner, copies))]
         for state in access.STATES:
             # Patroni writes annotations, which we do not name and so leave alone.
             options = self._kept(self._after_guard) if state in access.KEPT_STATES else self._after_guard
@@ -133,41 +134,12 @@ class ShardedPostgres(pulumi.ComponentResource):
             },
             self._after(needed),
         )
-        if plan.min_available is not None:
-            budget = {
-                "minAvailable": plan.min_available.value,
-                "selector": {"matchLabels": owner.selector()},
-                "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            }
-            metadata = owner.metadata(why=(plan.min_available,))
-            self._object(
-                f"{key}-pdb",
-                "policy/v1",
-                "PodDisruptionBudget",
-                metadata,
-                {"spec": budget},
-                self._after([stateful_set]),
+        least = plan.min_available
+        if least is not None:
+            disruption_budget(
+                f"{self._name}-{key}-pdb", owner, {"minAvailable": least.value}, least, self._after([stateful_set])
             )
         return [stateful_set]
-
-    def _rights(self, key: str, owner: Identity, copies: int) -> list[KubernetesObject]:
-        account = self._object(
-            f"{key}-account", "v1", "ServiceAccount", owner.metadata(),
-            {"automountServiceAccountToken": False}, self._after_guard,
-        )  # fmt: skip
-        group = "rbac.authorization.k8s.io"
-        role = self._object(
-            f"{key}-role", f"{group}/v1", "Role", owner.metadata(),
-            {"rules": access.role_rules(owner, copies)}, self._after_guard,
-        )  # fmt: skip
-        binding = {
-            "roleRef": {"apiGroup": group, "kind": "Role", "name": owner.name},
-            "subjects": [{"kind": "ServiceAccount", "name": owner.name, "namespace": owner.namespace}],
-        }
-        bound = self._object(
-            f"{key}-role-binding", f"{group}/v1", "RoleBinding", owner.metadata(), binding, self._after([account, role])
-        )
-        return [account, bound]
 
     def _network(self, key: str, owner: Identity) -> list[KubernetesObject]:
         """Services wait for nothing: who is primary is known only once the pods run."""
@@ -213,10 +185,7 @@ class ShardedPostgres(pulumi.ComponentResource):
         """A Job is what it was made for, for ever: another content is another Job, the same one does not run again."""
         plan = self._plan
         owner = self._identity(access.BOOTSTRAP, "bootstrap")
-        account = self._object(
-            "bootstrap-account", "v1", "ServiceAccount", owner.metadata(),
-            {"automountServiceAccountToken": False}, self._after_guard,
-        )  # fmt: skip
+        account = self._account("bootstrap", owner)
         policy = self._object(
             "bootstrap-network-policy", "networking.k8s.io/v1", "NetworkPolicy", owner.metadata(),
             {"spec": access.bootstrap_policy(owner)}, self._after_guard,
@@ -230,7 +199,7 @@ class ShardedPostgres(pulumi.ComponentResource):
             }
         )
         metadata = owner.metadata(f"{access.BOOTSTRAP}-{content}", image=plan.image)
-        self._object("bootstrap", "batch/v1", "Job", metadata, {"spec": spec}, self._after([*needed, account, policy]))
+        self._object("bootstrap", "batch/v1", "Job", metadata, {"spec": spec}, self._after([*needed, *account, policy]))
 
     def _job_spec(self, owner: Identity) -> Manifest:
         plan = self._plan
@@ -275,6 +244,9 @@ class ShardedPostgres(pulumi.ComponentResource):
 
     def _identity(self, name: str, component: str) -> Identity:
         return Identity(name, self._plan.namespace, self._args.stack, component)
+
+    def _account(self, logical: str, owner: Identity, rules: Sequence[Manifest] = ()) -> list[KubernetesObject]:
+        return account(f"{self._name}-{logical}", owner, rules, self._after_guard)
 
     def _object(
         self,

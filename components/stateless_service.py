@@ -7,6 +7,7 @@ from typing import Any
 
 import pulumi
 
+from components import access
 from components.links import Link
 from components.metadata import PUBLIC_BECAUSE, Identity, content_hash
 from components.objects import KubernetesObject, child_options
@@ -75,38 +76,7 @@ class StatelessService(pulumi.ComponentResource):
         return name, KubernetesObject(f"{self._name}-config", "v1", "ConfigMap", metadata, body, self._child)
 
     def _access(self) -> list[KubernetesObject]:
-        owner, rules = self._owner, self._preset.api_rules
-        account = KubernetesObject(
-            f"{self._name}-account",
-            "v1",
-            "ServiceAccount",
-            owner.metadata(),
-            {"automountServiceAccountToken": False},
-            self._child,
-        )
-        if not rules:
-            return [account]
-        group = "rbac.authorization.k8s.io"
-        role = KubernetesObject(
-            f"{self._name}-role",
-            f"{group}/v1",
-            "Role",
-            owner.metadata(),
-            {"rules": [dict(r) for r in rules]},
-            self._child,
-        )
-        binding = KubernetesObject(
-            f"{self._name}-role-binding",
-            f"{group}/v1",
-            "RoleBinding",
-            owner.metadata(),
-            {
-                "roleRef": {"apiGroup": group, "kind": "Role", "name": owner.name},
-                "subjects": [{"kind": "ServiceAccount", "name": owner.name, "namespace": owner.namespace}],
-            },
-            pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[account, role])),
-        )
-        return [account, binding]
+        return access.account(self._name, self._owner, self._preset.api_rules, self._child)
 
     def _network(self) -> list[KubernetesObject]:
         plan, owner, preset = self._plan, self._owner, self._preset
@@ -213,17 +183,9 @@ class StatelessService(pulumi.ComponentResource):
         )
 
     def _disruption_budget(self, opts: pulumi.ResourceOptions) -> None:
-        budget = self._plan.min_available
-        if budget is None:
-            return
-        spec = {
-            "minAvailable": budget.value,
-            "selector": {"matchLabels": self._owner.selector()},
-            # Pods that are broken anyway must not keep a node from being drained.
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
-        }
-        metadata = self._owner.metadata(why=(budget,))
-        KubernetesObject(f"{self._name}-pdb", "policy/v1", "PodDisruptionBudget", metadata, {"spec": spec}, opts)
+        least = self._plan.min_available
+        if least is not None:
+            access.disruption_budget(f"{self._name}-pdb", self._owner, {"minAvailable": least.value}, least, opts)
 
     def _pod_sizes(self) -> tuple[Sized[Any], ...]:
         size = self._plan.resources

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pulumi
 
-from components import passwords
+from components import access, passwords
 from components.links import Link
 from components.metadata import Identity, content_hash
 from components.objects import KubernetesObject, child_options
@@ -22,7 +22,6 @@ from headroom.capacity.plan.model import ImagesPlan, RedisPlan, Resources, Servi
 from headroom.capacity.quantities import octets
 
 USERS = ("redisApp", "redisAdmin", "redisMonitor")
-RBAC = "rbac.authorization.k8s.io"
 
 
 @dataclass(frozen=True)
@@ -149,18 +148,7 @@ class Redis(pulumi.ComponentResource):
         ]
 
     def _account(self, prefix: str, owner: Identity, rules: list[dict[str, Any]]) -> list[KubernetesObject]:
-        silent = {"automountServiceAccountToken": False}
-        account = self._object(f"{prefix}account", "v1", "ServiceAccount", owner.metadata(), silent)
-        if not rules:
-            return [account]
-        role = self._object(f"{prefix}role", f"{RBAC}/v1", "Role", owner.metadata(), {"rules": rules})
-        binding = {
-            "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": owner.name},
-            "subjects": [{"kind": "ServiceAccount", "name": owner.name, "namespace": owner.namespace}],
-        }
-        needs = [account, role]
-        bound = self._object(f"{prefix}role-binding", f"{RBAC}/v1", "RoleBinding", owner.metadata(), binding, needs)
-        return [account, bound]
+        return access.account(f"{self._name}-{prefix}".removesuffix("-"), owner, rules, self._child)
 
     def _claims(self) -> list[KubernetesObject]:
         """A claim a pod, named as the StatefulSet expects it: its size may grow, which a template's cannot."""
@@ -210,15 +198,9 @@ class Redis(pulumi.ComponentResource):
 
     def _budget(self, workload: KubernetesObject) -> None:
         least = self._plan.min_available
-        if least is None:
-            return
-        spec = {
-            "minAvailable": least.value,
-            "selector": {"matchLabels": self._owner.selector()},
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
-        }
-        metadata = self._owner.metadata(why=(least,))
-        self._object("pdb", "policy/v1", "PodDisruptionBudget", metadata, {"spec": spec}, [workload])
+        if least is not None:
+            after = pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[workload]))
+            access.disruption_budget(f"{self._name}-pdb", self._owner, {"minAvailable": least.value}, least, after)
 
     def _job(self, step: Any, secret: str, needs: list[KubernetesObject]) -> KubernetesObject:
         """A Job named by its content, which has the shape that it brings about: the same shape is done already, and a
