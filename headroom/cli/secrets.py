@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from headroom.backend import local_secrets, pulumi_cli
 from headroom.backend import secrets as passwords
 from headroom.cli import options
 from headroom.cli.console import ConsoleProgress, out
-from headroom.errors import InputError
+from headroom.local import paths
 
 app = typer.Typer(help="The passwords that a stack needs. Values are never printed.", no_args_is_help=True)
 
@@ -79,10 +78,7 @@ def rotate(
 
 def _path(cluster: str) -> Path:
     """The embedded cluster's file of secrets, in its state folder."""
-    if not cluster or Path(cluster).name != cluster or cluster in {".", ".."}:
-        raise InputError(f"{cluster!r} cannot name a cluster", fix="--cluster headroom")
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "headroom" / cluster / local_secrets.FILE
+    return paths.state(cluster) / local_secrets.FILE
 
 
 def _list(names: tuple[str, ...]) -> str:

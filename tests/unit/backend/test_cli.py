@@ -158,7 +158,7 @@ def test_the_region_may_come_from_the_environment(run: Any, cloud: None, monkeyp
         (["backend", "migrate", "--stack", "none", "--to", "file://~"], InputError, "no stack 'none'"),
         (["backend", "migrate", "--stack", "prod", "--to", "file://~"], EnvironmentFailure, "not on PATH"),
         (["secrets", "init", "--stack", "prod"], EnvironmentFailure, "not on PATH"),
-        (["secrets", "init", "--stack", "prod", "--cluster", "../x"], InputError, "cannot name a cluster"),
+        (["secrets", "init", "--stack", "prod", "--cluster", "../x"], InputError, "a cluster cannot be called"),
         (["secrets", "rotate", "redisApp", "--stack", "prod"], EnvironmentFailure, "not on PATH"),
         (["secrets", "rotate", "nonsense", "--stack", "prod"], InputError, "no secret of this stack"),
     ],
