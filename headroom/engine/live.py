@@ -44,8 +44,10 @@ def read(kubectl: Kubectl, ids: Iterable[ObjectId]) -> dict[ObjectId, Manifest]:
     return {ObjectId.of(o): o for o in _objects(out)}
 
 
-def apply(kubectl: Kubectl, manifests: Sequence[Manifest], *, dry_run: bool = False) -> Applied:
-    """Server-side apply as field manager `headroom`, in the order given.
+def apply(
+    kubectl: Kubectl, manifests: Sequence[Manifest], *, dry_run: bool = False, manager: str = MANAGER
+) -> Applied:
+    """Server-side apply as field manager `headroom` (or another), in the order given.
 
     Fields that others own are taken over: the stack file is the source of truth for what it names, and leaves alone
     what it does not name (the replicas of an autoscaled workload).
@@ -55,7 +57,7 @@ def apply(kubectl: Kubectl, manifests: Sequence[Manifest], *, dry_run: bool = Fa
     if not manifests:
         return Applied((), ())
     done = kubectl.run(
-        *("apply", "--server-side", "--force-conflicts", f"--field-manager={MANAGER}", "-o", "json", "-f", "-"),
+        *("apply", "--server-side", "--force-conflicts", f"--field-manager={manager}", "-o", "json", "-f", "-"),
         *(["--dry-run=server"] if dry_run else []),
         stdin=json.dumps(_list([sendable(m) for m in manifests])),
         timeout=_MINUTES,

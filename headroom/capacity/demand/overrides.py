@@ -35,6 +35,7 @@ POSITIVE = bounded(quantities.whole, 1, 10**9, fix="a whole number, 1 or more")
 PERCENT = bounded(quantities.whole, 1, 100, fix="percent, for example 70")
 MEMORY = bounded(quantities.octets, MI, 64 * PI, " bytes", "for example 512Mi or 2Gi")
 VOLUME = bounded(quantities.octets, GI, 1024 * PI, " bytes", "for example 100Gi")
+CPU = bounded(quantities.cores, Decimal("0.001"), 1024, " cores", 'cores, for example "2" or 500m')
 
 SERVICE = {
     "minReplicas": PODS,
@@ -42,6 +43,8 @@ SERVICE = {
     "targetCPUUtilization": PERCENT,
     "workerThreads": bounded(quantities.whole, 1, 1024, fix="threads of one pod"),
     "cacheCapacity": POSITIVE,
+    "cpuRequest": CPU,
+    "memoryRequest": MEMORY,
 }
 POSTGRES = {
     "shards": bounded(quantities.whole, 1, 256, fix="1 to 256: one bucket a shard is the least"),

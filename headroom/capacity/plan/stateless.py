@@ -32,7 +32,7 @@ from headroom.capacity.plan.presets import (
 )
 from headroom.capacity.plan.replicas import plan_replicas
 from headroom.capacity.plan.sizing import given_or, overridden, refusal, resources
-from headroom.capacity.quantities import GI, cores, figure, octets
+from headroom.capacity.quantities import GI, cores, cpu_text, figure, memory_text, octets
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,13 @@ def _resources(it: ServiceContext) -> Resources:
         why = f"default of preset {it.demand.preset}"
         cpu = given_or("cpuRequest", measured.cpu, preset.cpu, key="profile.cpu", why=why)
         memory = given_or("memoryRequest", measured.memory, preset.memory, key="profile.memory", why=why)
+    if (given := it.demand.override.get("cpuRequest")) is not None:
+        cpu = Sized(
+            "cpuRequest", Decimal(given.value), "", f"{given.because} (computed: {cpu_text(cpu.value)})", "override"
+        )
+    if (given := it.demand.override.get("memoryRequest")) is not None:
+        why = f"{given.because} (computed: {memory_text(memory.value)})"
+        memory = Sized("memoryRequest", int(given.value), "", why, "override")
     limits = it.demand.limits or Limits()
     return resources(f"services.{it.key}", cpu, memory, limits.cpu, limits.memory)
 
@@ -126,11 +133,23 @@ def _threads(it: ServiceContext, size: Resources) -> Sized[int] | None:
     limit = size.cpu_limit.value
     given = it.demand.measured.worker_threads
     if given is not None:
-        found = Sized("workerThreads", given, "threads", "given in profile.workerThreads", "given")
+        found = _measured_threads(it, given, limit)
     else:
         count = ceil(cores(limit))
         found = Sized("workerThreads", count, "threads", f"ceil(cpu limit {limit}) = {count}", "cpu")
     return overridden(found, it.demand.override)
+
+
+def _measured_threads(it: ServiceContext, given: int, limit: str) -> Sized[int]:
+    """Threads as measured; a pod that an override made larger or smaller has them in proportion to its CPU limit."""
+    changed = it.demand.override.get("cpuRequest")
+    ceiling = it.demand.limits.cpu if it.demand.limits else None
+    if changed is None or ceiling is not None:
+        return Sized("workerThreads", given, "threads", "given in profile.workerThreads", "given")
+    measured_at = it.demand.measured.cpu or PRESETS[it.demand.preset].cpu
+    count = max(1, ceil(given * Fraction(changed.value) / Fraction(measured_at)))
+    why = f"ceil(profile.workerThreads {given} × cpu {cpu_text(changed.value)} / {cpu_text(measured_at)}) = {count}"
+    return Sized("workerThreads", count, "threads", why, "cpu")
 
 
 def _queue(it: ServiceContext, size: Resources, threads: Sized[int] | None) -> PodQueue | None:
