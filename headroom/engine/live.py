@@ -44,9 +44,7 @@ def read(kubectl: Kubectl, ids: Iterable[ObjectId]) -> dict[ObjectId, Manifest]:
     return {ObjectId.of(o): o for o in _objects(out)}
 
 
-def apply(
-    kubectl: Kubectl, manifests: Sequence[Manifest], *, dry_run: bool = False, manager: str = MANAGER
-) -> Applied:
+def apply(kubectl: Kubectl, manifests: Sequence[Manifest], *, dry_run: bool = False, manager: str = MANAGER) -> Applied:
     """Server-side apply as field manager `headroom` (or another), in the order given.
 
     Fields that others own are taken over: the stack file is the source of truth for what it names, and leaves alone
