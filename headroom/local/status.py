@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from headroom.errors import EnvironmentFailure
-from headroom.local import cluster, paths, processes, record
+from headroom.local import cluster, paths, processes, record, starting
 from headroom.local.fakenodes import ANNOTATION
 from headroom.local.kube import Api
 
@@ -102,7 +102,7 @@ def status(name: str = "headroom") -> Status:
 def node_status(item: dict[str, Any]) -> NodeStatus:
     return NodeStatus(
         name=item["metadata"]["name"],
-        ready=cluster.is_ready(item),
+        ready=starting.is_ready(item),
         fake=ANNOTATION in item["metadata"].get("annotations", {}),
         version=item["status"].get("nodeInfo", {}).get("kubeletVersion", ""),
     )
