@@ -88,6 +88,8 @@ def connect(settings: Settings) -> Client:
             "password": _secret(settings.redis_sentinel_password),
             "socket_timeout": patience,
             "socket_connect_timeout": patience,
+            # The next sentinel is the next try. The library's own default goes on asking one that hangs for seconds.
+            "retry": Retry(NoBackoff(), 0),
             **_tls(address, settings),
         }
         sentinels: Any = Sentinel

@@ -34,7 +34,7 @@ def stateful_set(
     """`spec` of the StatefulSet. `settings` names the ConfigMap, `secret` the Secret of the passwords."""
     sentinel = plan.mode == "sentinel"
     # Helpers start before the server and stop after it: a master on its way out still has its sentinel.
-    helpers = [*([_sentinel(plan, images, settings)] if sentinel else []), _exporter(plan, images, secret)]
+    helpers = [*([_sentinel(plan, images, settings)] if sentinel else []), _exporter(plan, images)]
     claim: Manifest = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": CLAIM_SIZE}}}
     if plan.storage_class:
         claim["storageClassName"] = plan.storage_class
@@ -57,7 +57,16 @@ def stateful_set(
                 "containers": [_server(plan, images, settings)],
                 "volumes": [
                     {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "4Mi"}},
+                    {"name": "exporter", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
                     _passwords(secret),
+                    {
+                        "name": "monitor",
+                        "secret": {
+                            "secretName": secret,
+                            "defaultMode": 0o440,
+                            "items": [{"key": "redisMonitor", "path": "redisMonitor"}],
+                        },
+                    },
                 ],
             },
         },
@@ -143,19 +152,20 @@ def _sentinel(plan: RedisPlan, images: ImagesPlan, settings: str) -> Manifest:
     }
 
 
-def _exporter(plan: RedisPlan, images: ImagesPlan, secret: str) -> Manifest:
+def _exporter(plan: RedisPlan, images: ImagesPlan) -> Manifest:
     probe = {"httpGet": {"path": "/", "port": "metrics"}, "timeoutSeconds": 2}
     return {
         **_container("exporter", plan, images, plan.sidecars["exporter"]),
-        "command": ["prometheus-redis-exporter"],
+        "command": ["redis-node", "exporter"],
         "ports": [_port("metrics", METRICS_PORT)],
-        "env": [
-            {"name": "REDIS_ADDR", "value": f"redis://127.0.0.1:{PORT}"},
-            *pods.secret_environment({"REDIS_PASSWORD": pods.SecretKey(secret, "redisMonitor")}),
-            {"name": "REDIS_USER", "value": "monitor"},
-        ],
+        "env": [{"name": "REDIS_MODE", "value": plan.mode}, *_own_fields()],
         "livenessProbe": {**probe, "periodSeconds": 20},
         "readinessProbe": {**probe, "periodSeconds": 10},
+        # Its own password alone; the others' is in the folder of the server.
+        "volumeMounts": [
+            {"name": "exporter", "mountPath": "/run/redis"},
+            {"name": "monitor", "mountPath": SECRETS_FOLDER, "readOnly": True},
+        ],
     }
 
 

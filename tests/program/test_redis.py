@@ -212,11 +212,10 @@ def test_a_weak_password_is_refused_without_being_shown(
 def test_passwords_are_files_and_the_exporter_has_its_own(rendered: Callable[[str], Rendered]) -> None:
     for stack in ("local", "prod"):
         spec = pod(rendered(stack))
+        secrets = {v["name"]: v["secret"].get("items") for v in spec["volumes"] if "secret" in v}
+        assert secrets == {"passwords": None, "monitor": [{"key": "redisMonitor", "path": "redisMonitor"}]}
         for container in [*spec["containers"], *spec["initContainers"]]:
-            secret = [
-                e["valueFrom"]["secretKeyRef"]["key"]
-                for e in container.get("env", [])
-                if "secretKeyRef" in e.get("valueFrom", {})
-            ]
-            assert secret == (["redisMonitor"] if container["name"] == "exporter" else [])
+            assert not [e for e in container.get("env", []) if "secretKeyRef" in e.get("valueFrom", {})]
+            mounted = {m["name"] for m in container["volumeMounts"]} & {*secrets, "run", "exporter"}
+            assert mounted == ({"monitor", "exporter"} if container["name"] == "exporter" else {"passwords", "run"})
             assert "pass" not in " ".join(container["command"]).lower()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from headroom_redis import leave, report, resize, sentinel, server, settings
+from headroom_redis import exporter, leave, report, resize, sentinel, server, settings
 from headroom_redis.process import say
 
 COMMANDS = {
     "server": server.run,
     "sentinel": sentinel.run,
+    "exporter": exporter.run,
     "leave": leave.run,
     "report": report.run,
     "drain": resize.drain,

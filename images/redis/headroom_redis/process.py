@@ -15,12 +15,12 @@ def say(text: str) -> None:
     print(f"headroom: {text}", file=sys.stderr, flush=True)
 
 
-def supervise(command: Sequence[str], tick: Callable[[], None], seconds: float) -> int:
+def supervise(command: Sequence[str], tick: Callable[[], None], seconds: float, holding: Sequence[int] = ()) -> int:
     """Run a command to its end, calling `tick` every so often; its exit code.
 
-    What `tick` raises is told and does not end the command.
+    What `tick` raises is told and does not end the command. `holding` are open files that the command keeps open, too.
     """
-    child = subprocess.Popen(list(command))
+    child = subprocess.Popen(list(command), pass_fds=holding)
 
     def hand_on(number: int, _: FrameType | None) -> None:
         child.send_signal(number)

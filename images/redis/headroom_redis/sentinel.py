@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from headroom_redis import files, kube, leader
+from headroom_redis import files, kube, leader, volume
 from headroom_redis.process import say, supervise
 from headroom_redis.resp import SENTINEL_PORT
 from headroom_redis.rotation import Rotation
@@ -20,6 +20,7 @@ def run(settings: Settings) -> int:
     if settings.ordinal >= settings.sentinels:
         return supervise(["sleep", "infinity"], keeper.tick, 1.0)
     state = settings.data / "sentinel" / "sentinel.conf"
+    held = volume.hold(state.parent, "sentinel")
     text = state.read_text(encoding="utf-8") if state.exists() else ""
     master, kept = files.remembered(text)
     if master is None:
@@ -45,7 +46,7 @@ def run(settings: Settings) -> int:
             )
         keeper.tick()
 
-    return supervise(["redis-server", str(state), "--sentinel"], tick, 1.0)
+    return supervise(["redis-server", str(state), "--sentinel"], tick, 1.0, [held])
 
 
 class Keeper:

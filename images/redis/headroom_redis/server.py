@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from headroom_redis import files, leader, nodes, resp
+from headroom_redis import files, leader, nodes, resp, volume
 from headroom_redis.process import say, supervise
 from headroom_redis.resp import ReplyError
 from headroom_redis.rotation import Rotation
@@ -15,6 +15,7 @@ TICK_SECONDS = 2.0
 
 def run(settings: Settings) -> int:
     """Write the files, run the server, and while it lives keep its neighbours in sight and its passwords current."""
+    held = volume.hold(settings.data, "server")
     rotation = Rotation(settings)
     files.write(settings.run / "users.acl", files.server_users(rotation.accepted))
     master = await_role(settings) if settings.mode == "sentinel" else None
@@ -27,7 +28,7 @@ def run(settings: Settings) -> int:
         if settings.mode == "cluster":
             meet(settings)
 
-    return supervise(["redis-server", str(config)], tick, TICK_SECONDS)
+    return supervise(["redis-server", str(config)], tick, TICK_SECONDS, [held])
 
 
 def await_role(settings: Settings) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,44 @@ def leader(redis: Any, eventually: Callable[..., Any]) -> str:
 
     found: str = eventually(look, 60)
     return found
+
+
+# Runs in the exporter's container: it asks the exporter to log in elsewhere, and prints what arrives there.
+ELSEWHERE = """
+import json, socket, sys, threading, urllib.request
+own = "http://127.0.0.1:9121"
+up = [l for l in urllib.request.urlopen(own + "/metrics").read().decode().splitlines() if l.startswith("redis_up ")]
+caught = []
+listening = socket.create_server(("127.0.0.1", 0))
+def listen():
+    while True:
+        one = listening.accept()[0]
+        one.settimeout(2)
+        try:
+            while data := one.recv(4096):
+                caught.append(data.decode())
+                one.sendall(b"+OK\\r\\n")
+        except OSError:
+            pass
+threading.Thread(target=listen, daemon=True).start()
+port = listening.getsockname()[1]
+for place in (f"127.0.0.1:{port}", f"redis://127.0.0.1:{port}", f"redis://monitor@127.0.0.1:{port}",
+              f"redis://127.0.0.1:6379@127.0.0.1:{port}", f"redis://localhost:{port}"):
+    urllib.request.urlopen(f"{own}/scrape?target={place}", timeout=30).read()
+print(json.dumps({"up": up, "caught": caught, "password": open("/etc/redis-auth/redisMonitor").read().strip()}))
+"""
+
+
+def test_the_exporter_logs_in_nowhere_but_here(sentinel: Any) -> None:
+    """Its page `/scrape?target=` goes wherever the caller says; the password does not go with it."""
+    done = sentinel.kubectl.run(
+        "exec", "-i", "-n", sentinel.name, "redis-0", "-c", "exporter", "--", "python3", "-", stdin=ELSEWHERE
+    )
+    found = json.loads(done.stdout)
+    assert found["up"] == ["redis_up 1"]
+    assert found["caught"], "it does go there"
+    assert found["password"] not in "".join(found["caught"])
+    assert "AUTH" not in "".join(found["caught"])
 
 
 @pytest.mark.slow

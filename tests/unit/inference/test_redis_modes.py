@@ -87,6 +87,26 @@ async def test_sentinel_follows_a_new_master(redis_servers: Callable[..., Any]) 
     await tried.close()
 
 
+async def test_a_sentinel_that_hangs_is_asked_once_and_then_the_next(redis_servers: Callable[..., Any]) -> None:
+    """Connections to it are taken and nothing answers: the library by itself would try it again and again."""
+    master = redis_servers()
+    watch = redis_servers("--sentinel", config=f"sentinel monitor main 127.0.0.1 {master.port} 1\n")
+    taken = 0
+
+    def take(_reader: object, _writer: object) -> None:
+        nonlocal taken
+        taken += 1
+
+    hanging = await asyncio.start_server(take, "127.0.0.1", 0)
+    url = f"redis+sentinel://127.0.0.1:{hanging.sockets[0].getsockname()[1]},127.0.0.1:{watch.port}/main"
+    tried = connect(Settings.model_validate({"redis_url": url, "redis_timeout_ms": 250}))
+    async with asyncio.timeout(60):
+        assert await tried.set("key", "value")
+    assert taken == 1
+    await tried.aclose()
+    hanging.close()
+
+
 async def test_cluster(redis_servers: Callable[..., Any]) -> None:
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
     ports = [redis_servers(*options).port for _ in range(3)]
