@@ -36,19 +36,23 @@ class KubernetesObject(pulumi.CustomResource):
                 opts, pulumi.ResourceOptions(additional_secret_outputs=["data", "stringData"])
             )
         if opts.retain_on_delete:
-            metadata = _taken_over(metadata)
+            metadata = _annotated(metadata, _TAKEN_OVER)
+        if kind == "Job":
+            metadata = _annotated(metadata, _TRIED_AGAIN)
         group = api_version if "/" in api_version else f"core/{api_version}"
         manifest = {"apiVersion": api_version, "kind": kind, "metadata": metadata, **body}
         super().__init__(f"kubernetes:{group}:{kind}", resource_name, manifest, opts)
 
 
-def _taken_over(metadata: Mapping[str, Any]) -> Manifest:
-    """The metadata of an object that outlives its stack.
+# What outlives its stack: each life of it writes as another field manager, and so does each engine. What the last one
+# wrote would stand in the way of the next one's size, labels or annotations as a conflict.
+_TAKEN_OVER = "pulumi.com/patchForce"
+# A Job that failed stays failed, and its name is that of its content: the next update would find the same one again.
+_TRIED_AGAIN = "pulumi.com/replaceUnready"
 
-    Each life of a stack writes as another field manager, and so does each engine: what the last one wrote would stand
-    in the way of the next one's size, labels or annotations as a conflict.
-    """
-    return {**metadata, "annotations": {**(metadata.get("annotations") or {}), "pulumi.com/patchForce": "true"}}
+
+def _annotated(metadata: Mapping[str, Any], annotation: str) -> Manifest:
+    return {**metadata, "annotations": {**(metadata.get("annotations") or {}), annotation: "true"}}
 
 
 def child_options(component: pulumi.ComponentResource, opts: pulumi.ResourceOptions | None) -> pulumi.ResourceOptions:

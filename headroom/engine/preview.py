@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from headroom.engine import fields, live
+from headroom.engine import fields, live, readiness
 from headroom.engine.model import Action, Change, Changes, FieldChange
 from headroom.engine.record import Record, retained
 from headroom.engine.rendered import Manifest, ObjectId, Rendered, RenderedObject
@@ -18,6 +18,7 @@ _IMMUTABLE = re.compile(
 )
 FIXED_BECAUSE = "headroom.dev/fixed-because"
 """On an object that must not change: why, in place of the API server's words."""
+FAILED_JOB = "it failed, and is tried again"
 _ELSEWHERE = "default"  # a namespace that every cluster has
 
 
@@ -80,6 +81,8 @@ def _change(o: RenderedObject, before: Manifest | None, answer: Manifest | str) 
     if before is None:
         return _named("create", o.id)
     found = fields.changed(*_without_others(o, before, answer))
+    if _failed_job(before):
+        return _replacement(o, found, FAILED_JOB)
     forcing = [f.path for f in found if fields.forces_replacement(f, o.replace_on_changes)]
     if forcing:
         return _replacement(o, found, f"{', '.join(forcing)} cannot change in place")
@@ -104,9 +107,17 @@ def _less(manifest: Manifest, annotations: Iterable[str]) -> Manifest:
 def _refusal(o: RenderedObject, before: Manifest | None, said: str) -> Change:
     why = (o.manifest["metadata"].get("annotations") or {}).get(FIXED_BECAUSE)
     reason = why if why and before is not None and _IMMUTABLE.search(said) else _reason(said)
-    if before is not None and _IMMUTABLE.search(said) and (o.delete_before_replace or o.replace_on_changes):
-        return _replacement(o, (), reason)
+    if before is not None and _IMMUTABLE.search(said):
+        if _failed_job(before):
+            return _replacement(o, (), FAILED_JOB)
+        if o.delete_before_replace or o.replace_on_changes:
+            return _replacement(o, (), reason)
     return _named("refused", o.id, reason=reason)
+
+
+def _failed_job(before: Manifest) -> bool:
+    """A Job that has failed stays failed: whoever runs the same command again means another try."""
+    return before["kind"] == "Job" and readiness.of(before).verdict == "failed"
 
 
 def _replacement(o: RenderedObject, found: tuple[FieldChange, ...], reason: str) -> Change:

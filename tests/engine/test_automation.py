@@ -57,6 +57,26 @@ k8s.apps.v1.Deployment("web", metadata={"name": "web", "namespace": NS}, spec={
 pulumi.export("namespace", NS)
 """
 
+# As the components make theirs.
+FAILS_UNTIL_A_NODE_IS_LABELLED = """
+import pulumi
+from components.objects import KubernetesObject
+from components.stack import cluster
+from pulumi import ResourceOptions as Options
+
+NS, to = pulumi.Config().require("namespace"), Options(provider=cluster())
+def made(name, version, kind, body, *after, **more):
+    place = {} if kind == "Namespace" else {"namespace": NS}
+    opts = Options.merge(to, Options(depends_on=list(after), **more))
+    return KubernetesObject(name, version, kind, {"name": NS if kind == "Namespace" else name, **place}, body, opts)
+
+ns = made("ns", "v1", "Namespace", {}, retain_on_delete=True)
+pod = {"restartPolicy": "Never", "nodeSelector": {"for": NS}, "containers": [{"name": "main", "image": "example/x"}]}
+job = made("j", "batch/v1", "Job", {"spec": {"activeDeadlineSeconds": 8, "template": {"spec": pod}}}, ns)
+made("later", "v1", "ConfigMap", {"data": {}}, job)
+pulumi.export("namespace", NS)
+"""
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[local.Cluster]:
@@ -147,6 +167,22 @@ def test_the_lock_of_a_killed_run_is_taken_off(cluster: local.Cluster, tmp_path:
     hold(gone())
     AutomationEngine().down(made, Silent())
     assert not held.exists()
+
+
+def test_a_job_that_failed_is_tried_again_by_the_next_up(cluster: local.Cluster, tmp_path: Path) -> None:
+    made, kubectl = deployment(tmp_path, cluster, 1, namespace="tried-again"), Target.of(cluster).kubectl
+    (tmp_path / "__main__.py").write_text(FAILS_UNTIL_A_NODE_IS_LABELLED)
+    made = replace(made, secrets={})
+    with pytest.raises(EnvironmentFailure, match="DeadlineExceeded"):
+        AutomationEngine().up(made, Silent())
+    failed = kubectl.find("job", "j", "tried-again")["metadata"]["uid"]  # type: ignore[index]
+    kubectl.run("label", "node", "fake-0", "for=tried-again")
+    changes = AutomationEngine().up(made, Silent()).changes
+    assert [c.name for c in changes.of("replace")] == ["j"]
+    assert kubectl.find("job", "j", "tried-again")["metadata"]["uid"] != failed  # type: ignore[index]
+    assert kubectl.find("configmap", "later", "tried-again") is not None
+    assert AutomationEngine().up(made, Silent()).changes.empty
+    AutomationEngine().down(made, Silent(), delete_data="tried-again")
 
 
 def gone() -> int:

@@ -215,6 +215,33 @@ def test_a_changed_job_of_the_same_name_is_refused_in_one_line(stack: Any) -> No
     assert len(refused.reason) < 100
 
 
+FAILS_UNTIL_A_NODE_IS_LABELLED = """
+    job = k8s.batch.v1.Job("j", metadata=meta("j"), spec={"activeDeadlineSeconds": 6,
+        "template": pod("j", restartPolicy="Never", nodeSelector={"for": NS})}, opts=Options(depends_on=[ns]))
+    configmap("later", job)
+"""
+
+
+def test_a_job_that_failed_is_tried_again_by_the_next_up(stack: Any) -> None:
+    with pytest.raises(EnvironmentFailure, match=r"job/j .*failed"):
+        stack.up(FAILS_UNTIL_A_NODE_IS_LABELLED)
+    failed = stack.kubectl.find("job", "j", stack.namespace)["metadata"]["uid"]
+    assert "later" not in stack.names("configmaps")
+
+    node = stack.kubectl.get("nodes")["items"][0]["metadata"]["name"]
+    stack.kubectl.run("label", "node", node, f"for={stack.namespace}")
+    try:
+        result = stack.up(FAILS_UNTIL_A_NODE_IS_LABELLED)
+    finally:
+        stack.kubectl.run("label", "node", node, "for-")
+    assert [(c.kind, c.name, c.reason) for c in result.changes.of("replace")] == [
+        ("Job", "j", "it failed, and is tried again")
+    ]
+    assert stack.kubectl.find("job", "j", stack.namespace)["metadata"]["uid"] != failed
+    assert "later" in stack.names("configmaps")
+    assert stack.up(FAILS_UNTIL_A_NODE_IS_LABELLED).changes.empty
+
+
 def test_replace_on_changes_replaces_what_could_change_in_place(stack: Any) -> None:
     program = """
         k8s.core.v1.ConfigMap("a", metadata=meta("a"), data={"k": "1"},
