@@ -100,14 +100,19 @@ def _condition(name: str) -> Callable[[Mapping[str, Any], Mapping[str, Any]], St
 
 
 def _autoscaler(spec: Mapping[str, Any], status: Mapping[str, Any]) -> State:
-    """It has looked at its target, and started the least pods; those are waited for with the Deployment."""
+    """It has looked at its target, and there are the least pods, or it has asked for them; those are waited for with
+    the Deployment.
+
+    `currentReplicas` is what it found before it acted: only a second look, 15 s later, would show what the first did.
+    `desiredReplicas` stays 0 while its metric is missing.
+    """
     conditions = {c["type"]: c for c in status.get("conditions") or []}
     if "AbleToScale" not in conditions:
         return State("waiting", "it has not looked at its target yet")
     if conditions.get("ScalingActive", {}).get("reason") == "ScalingDisabled":
         return READY
-    current, least = status.get("currentReplicas", 0), spec.get("minReplicas", 1)
-    return READY if current >= least else State("waiting", f"{current} of {least} pods started")
+    pods, least = max(status.get("currentReplicas", 0), status.get("desiredReplicas", 0)), spec.get("minReplicas", 1)
+    return READY if pods >= least else State("waiting", f"{pods} of {least} pods started")
 
 
 def _namespace(_: Mapping[str, Any], status: Mapping[str, Any]) -> State:

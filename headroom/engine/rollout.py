@@ -11,7 +11,8 @@ from headroom.errors import EnvironmentFailure
 from headroom.kubectl import Kubectl
 from headroom.progress import Progress
 
-_POLL = 1.0  # seconds
+_FIRST_POLL, _POLL = 0.1, 1.0
+"""Seconds between two looks: most waves are ready at once, and each look of one that takes long costs CPU."""
 _ASK = 8.0  # seconds between questions after the pods of what takes long
 AGAIN = "correct what is said above, then run the same command again: it goes on from here"
 
@@ -34,7 +35,7 @@ def until_ready(
     left -= {i for i in left if i in known and readiness.of(known[i]) == readiness.READY}
     late = _late_binding(kubectl) if any(i.kind == "PersistentVolumeClaim" for i in left) else frozenset()
     total, start = len(left), time.monotonic()
-    asked, reason = start, ""
+    asked, reason, pause = start, "", _FIRST_POLL
     while left:
         seen = live.read(kubectl, left)
         states = {
@@ -54,12 +55,13 @@ def until_ready(
             reason, asked = diagnose.in_short(kubectl, seen[first]), time.monotonic()
         because = f" ({reason})" if reason else ""
         progress.detail(f"{total - len(left)} of {total} ready; {first}: {states[first].text}{because}{more}")
-        time.sleep(_POLL)
+        time.sleep(pause)
+        pause = min(_POLL, pause * 1.5)
 
 
 def until_gone(kubectl: Kubectl, ids: Sequence[ObjectId], timeout: float, progress: Progress) -> None:
     """Wait until none of the objects exists. Raises EnvironmentFailure naming what holds the first one back."""
-    start = time.monotonic()
+    start, pause = time.monotonic(), _FIRST_POLL
     left = live.read(kubectl, ids)
     while left:
         first = min(left)
@@ -67,7 +69,8 @@ def until_gone(kubectl: Kubectl, ids: Sequence[ObjectId], timeout: float, progre
         if time.monotonic() - start > timeout:
             held = _held_by(left[first])
             raise EnvironmentFailure(f"{first} is still there after {timeout:.0f} s{held}", fix=AGAIN)
-        time.sleep(_POLL / 2)
+        time.sleep(pause)
+        pause = min(_POLL, pause * 1.5)
         left = live.read(kubectl, left)
 
 

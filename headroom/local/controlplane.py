@@ -90,6 +90,8 @@ def parts(state: Path, record: Record, programs: Mapping[str, Path], context: st
                 "--bind-address=127.0.0.1",
                 "--leader-elect=false",
                 "--profiling=false",
+                # Its first look comes a period after an autoscaler is made, and every `up` waits for that.
+                "--horizontal-pod-autoscaler-sync-period=5s",
                 "--use-service-account-credentials=true",
                 f"--root-ca-file={keys / 'ca.crt'}",
                 f"--service-account-private-key-file={keys / 'service-accounts.key'}",

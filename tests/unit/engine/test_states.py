@@ -141,6 +141,12 @@ def test_replacement_is_forced_at_or_under_a_path(path: str, patterns: tuple[str
         (
             "HorizontalPodAutoscaler",
             {"minReplicas": 2},
+            {"conditions": [{"type": "AbleToScale", "status": "True"}], "currentReplicas": 1, "desiredReplicas": 2},
+            "ready",
+        ),
+        (
+            "HorizontalPodAutoscaler",
+            {"minReplicas": 2},
             {
                 "conditions": [
                     {"type": "AbleToScale", "status": "True"},
