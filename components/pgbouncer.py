@@ -86,7 +86,12 @@ class PgBouncer(pulumi.ComponentResource):
             )
             return Link()
         return Link(
-            settings={"DATABASE_URL": self.address, "SHARD_MAP": f"{MAP_FOLDER}/map.json"},
+            settings={
+                "DATABASE_URL": self.address,
+                "SHARD_MAP": f"{MAP_FOLDER}/map.json",
+                # SCRAM proves the server, too; libpq before 16 does not read it.
+                "PGREQUIREAUTH": "scram-sha-256",
+            },
             secrets={"PGPASSWORD": self._args.postgres.client_password},
             files={MAP_FOLDER: self._args.postgres.shard_map},
             after=(self,),

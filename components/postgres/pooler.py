@@ -48,9 +48,10 @@ def _settings(plan: PgBouncerPlan) -> list[str]:
         "reserve_pool_size": plan.reserve_pool_size.value,
         "reserve_pool_timeout": 1,
         "max_db_connections": plan.max_db_connections.value,
-        "server_tls_sslmode": "require",
+        "server_tls_sslmode": "verify-full",
+        "server_tls_ca_file": f"{RUN}/ca.crt",
         # The default of 15 s would be added to every failover.
-        "server_login_retry": 1,
+        "server_login_retry": "0.2",
         "server_connect_timeout": 2,
         "server_lifetime": 1800,
         "server_idle_timeout": 300,

@@ -14,7 +14,11 @@ from headroom.local.images import base
 
 NAMES = ("inference", "postgres", "pgbouncer", "redis", "h2o")
 # Folders, besides its own in images/, that an image's Containerfile copies from.
-ALSO = {"inference": ("inference",)}
+ALSO = {
+    "inference": ("inference",),
+    "postgres": ("images/authority",),
+    "pgbouncer": ("images/authority",),
+}
 # A file's own time is no input (git sets it to the checkout's), so every copy carries this one.
 EPOCH_SECONDS = 1_700_000_000
 

@@ -1,7 +1,6 @@
 """Gives PgBouncer its configuration, reloads it when that changes, and tells it when a shard's primary moves.
 
-PgBouncer reads files in /run/pgbouncer; what is mounted there by Kubernetes changes under it, so the files are copies
-that change whole. Its console trusts its own user on the socket, so no password is needed to talk to it.
+Its console trusts its own user on the socket, so no password is needed to talk to it.
 """
 
 from __future__ import annotations
@@ -14,18 +13,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 
+import authority
 import psycopg2
 
+from pooler.files import CONFIG, RUN, inputs, publish
 from pooler.primaries import Primaries
 
 log = logging.getLogger("warden")
-RUN = Path("/run/pgbouncer")
-CONFIG = Path("/etc/headroom/pgbouncer/pgbouncer.ini")
-PASSWORD = Path("/etc/headroom/passwords/pgbouncerAuth")
-AUTH_USER = "pooler"
 EVERY_S = 1.0
 # kube-proxy may still lead to the former primary for a moment, so what was opened in it is let go once more.
 AGAIN_S = (0.0, 0.7, 2.5)
@@ -35,35 +31,21 @@ def main() -> None:
     """Runs until SIGTERM."""
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    held = inputs()
+    trust = authority.Trust(RUN)
+    held = inputs(trust)
     publish(held)
     (RUN / "ready").touch()
     threading.Thread(target=Primaries(moved).watch, daemon=True).start()
     while True:
         time.sleep(EVERY_S)
         with contextlib.suppress(OSError):  # a volume in the middle of its update
-            now = inputs()
+            now = inputs(trust)
             if now != held:
                 publish(now)
                 if console("RELOAD"):
                     held = now
                     log.info("configuration changed: reloaded")
         (RUN / "ready").touch()
-
-
-def inputs() -> dict[str, str]:
-    """The files that PgBouncer reads, by name."""
-    password = PASSWORD.read_text().strip().replace('"', '""')
-    return {"pgbouncer.ini": CONFIG.read_text(), "userlist.txt": f'"{AUTH_USER}" "{password}"\n'}
-
-
-def publish(files: Mapping[str, str]) -> None:
-    """Write them, each whole or not at all, for nobody else's eyes."""
-    for name, text in files.items():
-        fresh = RUN / f"{name}.new"
-        fresh.touch(mode=0o600)
-        fresh.write_text(text)
-        fresh.replace(RUN / name)
 
 
 def moved(shard: int) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import authority
 import psycopg
 
 from shard import buckets, node
@@ -25,6 +26,7 @@ from shard.rest import Member, merge_patch
 
 log = logging.getLogger("bootstrap")
 MAP = Path("/etc/headroom/map/map.json")
+WORK = Path("/tmp")  # noqa: S108  a volume of the pod's own
 WAIT_S = 600.0
 PAUSE_S = 1.0
 
@@ -37,6 +39,9 @@ class Shard:
     namespace: str
     copies: int
     password: str
+    rest_password: str
+    trusted: Path
+    """Certificates (PEM) that the shard's pods are checked against."""
 
     @property
     def name(self) -> str:
@@ -44,7 +49,8 @@ class Shard:
 
     def members(self) -> list[Member]:
         pods = f"{self.name}-pods.{self.namespace}.svc"
-        return [Member(f"{self.name}-{n}.{pods}", self.password) for n in range(self.copies)]
+        trusted = self.trusted.read_text()
+        return [Member(f"{self.name}-{n}.{pods}", self.rest_password, trusted) for n in range(self.copies)]
 
     def connect(self, database: str) -> psycopg.Connection[Any]:
         return psycopg.connect(
@@ -52,7 +58,9 @@ class Shard:
             user="postgres",
             password=self.password,
             dbname=database,
-            sslmode="require",
+            sslmode="verify-full",
+            sslrootcert=str(self.trusted),
+            channel_binding="require",
             connect_timeout=3,
             target_session_attrs="read-write",
             autocommit=True,
@@ -66,8 +74,11 @@ def main() -> int:
     namespace, copies = os.environ["NAMESPACE"], int(os.environ["COPIES"])
     plan = json.loads(MAP.read_text())
     settings = json.loads(node.SETTINGS.read_text())
-    password = (node.SECRETS / "postgresSuperuser").read_text().strip()
-    shards = [Shard(n, namespace, copies, password) for n in range(plan["shards"])]
+    secret = node.passwords()
+    trusted = WORK / "ca.crt"
+    trusted.write_text(authority.Trust(WORK).bundle(secret[node.AUTHORITY_SEED]))
+    logins = secret["postgresSuperuser"], node.rest_password(secret)
+    shards = [Shard(n, namespace, copies, *logins, trusted) for n in range(plan["shards"])]
     with ThreadPoolExecutor(min(16, len(shards))) as pool:
         outcomes = list(pool.map(lambda shard: bring_up(shard, settings, plan), shards))
     return max(outcomes)

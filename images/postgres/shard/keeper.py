@@ -1,7 +1,8 @@
 """Keeps a pod's Patroni configured and its roles' passwords what the mounted Secret says, from first start to rotation.
 
 It writes the configuration and the pod's certificate before Patroni starts, and then looks every second: at a changed
-password it rewrites, has Patroni reload, and on the primary sets the role's new verifier.
+password it rewrites, has Patroni reload, and on the primary sets the role's new verifier. Between, it looks whether
+Patroni and PostgreSQL have died with the shard's lock in hand.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import logging
 import os
 import signal
 import ssl
-import subprocess
 import sys
 import time
 import urllib.request
@@ -21,13 +21,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import authority
 import psycopg
 from psycopg import sql
 
-from shard import node, scram
+from shard import lock, node, scram
 
 log = logging.getLogger("keeper")
 EVERY_S = 1.0
+LOOKS_A_ROUND = 5
 READY = node.RUN / "ready"
 
 
@@ -36,22 +38,27 @@ def main() -> None:
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     me = node.Node.of(os.environ)
-    certificate(node.RUN, me.name)
     held = node.passwords()
+    certificates = Certificates(me)
+    certificates.ensure(held)
     configure(me, held)
     READY.touch()
-    roles = Roles()
+    roles, holder = Roles(), lock.Holder(me)
     while True:
         with contextlib.suppress(OSError):  # a volume in the middle of its update
             now = node.passwords()
+            renewed = certificates.ensure(now)
             if now != held:
                 log.info("a password changed")
                 configure(me, now)
-                reload(now["postgresSuperuser"], held["postgresSuperuser"])
+            if renewed or now != held:
+                reload(node.rest_password(now), node.rest_password(held))
                 held = now
         roles.ensure(held)
         READY.touch()
-        time.sleep(EVERY_S)
+        for _ in range(LOOKS_A_ROUND):
+            holder.look()
+            time.sleep(EVERY_S / LOOKS_A_ROUND)
 
 
 def configure(me: node.Node, secret: Mapping[str, str]) -> None:
@@ -60,22 +67,30 @@ def configure(me: node.Node, secret: Mapping[str, str]) -> None:
     write(node.RUN / "patroni.yaml", json.dumps(node.patroni(me, secret, settings), indent=1))
 
 
-def certificate(folder: Path, name: str) -> None:
-    """A key and a certificate of the pod's own, made at its start: they never leave it, and go with it."""
-    key, cert = folder / "server.key", folder / "server.crt"
-    if key.exists() and cert.exists():
-        return
-    making = folder / "making.key"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-days", "3650", "-subj", f"/CN={name}", "-keyout", str(making), "-out", str(cert)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    making.chmod(0o600)
-    making.replace(key)
+class Certificates:
+    """The pod's key and certificate, made here and gone with the pod, and the authorities that its members trust."""
+
+    def __init__(self, me: node.Node, folder: Path = node.RUN) -> None:
+        self._me, self._folder = me, folder
+        self._trust = authority.Trust(folder)
+
+    def ensure(self, secret: Mapping[str, str]) -> bool:
+        """Have them fit the passwords; whether anything was written. Raises OSError when OpenSSL fails."""
+        seed = secret[node.AUTHORITY_SEED]
+        bundle, issuer = self._folder / "ca.crt", self._folder / "issuer"
+        trusted, of = self._trust.bundle(seed), authority.fingerprint(seed)
+        changed = _text(bundle) != trusted
+        if changed:
+            write(bundle, trusted)
+        if _text(issuer) != of and (self._trust.spread() or not _text(issuer)):
+            authority.issue(self._folder, seed, self._me.name, self._me.names)
+            write(issuer, of)
+            changed = True
+        return changed
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
 
 
 def write(file: Path, text: str) -> None:

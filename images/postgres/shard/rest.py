@@ -1,4 +1,4 @@
-"""Patroni's REST API of one member. Certificates are each pod's own and unchecked; the password is what counts."""
+"""Patroni's REST API of one member."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Member:
-    """One pod by its name in DNS. Methods raise OSError when it does not answer."""
+    """One pod by its name in DNS, with the certificates (PEM) that it is checked against.
+
+    Methods raise OSError when it does not answer, or is not who it should be.
+    """
 
     host: str
     password: str
+    authorities: str
 
     def state(self) -> dict[str, Any]:
         """What it says of itself: role, state, pending_restart, …"""
@@ -42,7 +46,7 @@ class Member:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
         )
-        context = ssl._create_unverified_context()  # noqa: S323
+        context = ssl.create_default_context(cadata=self.authorities)
         try:
             with urllib.request.urlopen(request, timeout=seconds, context=context) as answer:  # noqa: S310
                 text = answer.read()

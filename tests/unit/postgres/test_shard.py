@@ -30,19 +30,39 @@ def test_patroni_is_told_who_it_is_and_to_encrypt() -> None:
     assert made["bootstrap"]["dcs"] == {"ttl": 20}
     assert "data-checksums" in made["bootstrap"]["initdb"]
     assert made["postgresql"]["parameters"]["ssl"] == "on"
-    assert all(login["sslmode"] == "require" for login in made["postgresql"]["authentication"].values())
-    assert made["restapi"]["authentication"]["password"] == SECRET["postgresSuperuser"]
     json.dumps(made)
+
+
+def test_members_know_that_they_talk_to_each_other() -> None:
+    made = node.patroni(node.Node.of(ENVIRONMENT), SECRET, {})
+    logins = made["postgresql"]["authentication"]
+    for role in ("replication", "rewind"):
+        assert (logins[role]["sslmode"], logins[role]["channel_binding"]) == ("require", "require")
+    assert "channel_binding" not in logins["superuser"], "the pod's own socket has no channel to bind"
+    assert made["postgresql"]["use_unix_socket"] is True
+    assert made["ctl"]["cacert"] == "/run/headroom/ca.crt"
+    assert not made["ctl"].get("insecure")
+
+
+def test_patroni_s_rest_password_is_its_own() -> None:
+    made = node.patroni(node.Node.of(ENVIRONMENT), SECRET, {})
+    password = made["restapi"]["authentication"]["password"]
+    assert made["ctl"]["authentication"]["password"] == password
+    assert password not in SECRET.values()
+    assert len(password) == 64
+    assert node.rest_password({**SECRET, "postgresSuperuser": "another"}) != password
+    assert node.rest_password({**SECRET, "postgresRewind": "another"}) == password
 
 
 def test_nobody_logs_in_over_the_network_without_encryption_and_a_password() -> None:
     rules = [rule.split() for rule in node.host_rules()]
-    assert [r for r in rules if r[0] == "local"] == [["local", "all", "postgres", "peer"]]
+    assert [r for r in rules if r[0] == "local"] == [["local", "postgres,features", "postgres", "peer"]]
     network = [r for r in rules if r[0] != "local"]
     assert {r[0] for r in network} == {"hostssl"}
     assert {r[-1] for r in network} == {"scram-sha-256"}
     assert {r[2] for r in network if r[1] == "features"} == {"features,pooler"}
-    assert "all" not in {r[2] for r in network}
+    assert "all" not in {word for r in network for word in (r[1], r[2])}
+    assert "trust" not in {r[-1] for r in rules}
 
 
 def test_a_missing_variable_is_named() -> None:
@@ -112,11 +132,3 @@ def test_what_holds_passwords_is_for_nobody_else(tmp_path: Path) -> None:
     assert file.read_text() == "two"
     assert file.stat().st_mode & 0o777 == 0o600
     assert [f.name for f in tmp_path.iterdir()] == ["patroni.yaml"]
-
-
-def test_a_certificate_is_made_once(tmp_path: Path) -> None:
-    keeper.certificate(tmp_path, "pg-shard-0-0")
-    first = (tmp_path / "server.crt").read_text()
-    assert (tmp_path / "server.key").stat().st_mode & 0o777 == 0o600
-    keeper.certificate(tmp_path, "pg-shard-0-0")
-    assert (tmp_path / "server.crt").read_text() == first

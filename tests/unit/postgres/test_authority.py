@@ -1,0 +1,123 @@
+"""The shards' certificates: whom they convince, and what happens when the password behind the authority changes."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import authority  # type: ignore[import-not-found]
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pooler import files  # type: ignore[import-not-found]
+from shard import keeper, node  # type: ignore[import-not-found]
+
+ME = node.Node("pg-shard-0", "pg-shard-0-1", "ml", "10.0.0.7", {})
+SECRET = {name: f"secret-of-{name}" for name in node.ROLES}
+LATER = {**SECRET, "pgbouncerAuth": "another-password"}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def convinces(bundle: str, certificate: Path, *name: str) -> bool:
+    trusted = certificate.with_name("trusted.pem")
+    trusted.write_text(bundle)
+    command = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", str(trusted), *name]
+    return subprocess.run([*command, str(certificate)], capture_output=True, check=False).returncode == 0
+
+
+def folder(of: Path, name: str) -> Path:
+    made = of / name
+    made.mkdir()
+    return made
+
+
+def test_who_has_the_password_is_convinced_and_nobody_else(tmp_path: Path) -> None:
+    pod, pooler, stranger = (folder(tmp_path, n) for n in ("pod", "pooler", "stranger"))
+    assert keeper.Certificates(ME, pod).ensure(SECRET) is True
+    shown = pod / "server.crt"
+    for trusted in (
+        authority.Trust(pooler).bundle(SECRET["pgbouncerAuth"]),
+        (pod / "ca.crt").read_text(),
+    ):
+        assert convinces(trusted, shown, "-verify_hostname", "pg-shard-0.ml.svc")
+        assert convinces(trusted, shown, "-verify_hostname", "pg-shard-0-1.pg-shard-0-pods.ml.svc")
+        assert convinces(trusted, shown, "-verify_ip", "10.0.0.7")
+        assert not convinces(trusted, shown, "-verify_hostname", "pg-shard-1.ml.svc")
+        assert not convinces(trusted, shown, "-verify_ip", "10.0.0.8")
+    assert not convinces(authority.Trust(stranger).bundle("a guess"), shown)
+
+
+def test_it_is_made_once_and_its_key_is_for_nobody_else(tmp_path: Path) -> None:
+    made = keeper.Certificates(ME, tmp_path)
+    assert made.ensure(SECRET) is True
+    first = (tmp_path / "server.crt").read_text()
+    assert made.ensure(SECRET) is False
+    assert keeper.Certificates(ME, tmp_path).ensure(SECRET) is False, "also after the container was restarted"
+    assert (tmp_path / "server.crt").read_text() == first
+    assert (tmp_path / "server.key").stat().st_mode & 0o777 == 0o600
+    assert not [f for f in tmp_path.iterdir() if f.name.endswith((".new", ".cnf", "issuer.crt"))]
+
+
+def test_a_new_password_is_trusted_at_once_used_later_and_the_old_one_forgotten_last(tmp_path: Path) -> None:
+    clock = Clock()
+    made = keeper.Certificates(ME, tmp_path)
+    made._trust = authority.Trust(tmp_path, clock)
+    made.ensure(SECRET)
+    shown = tmp_path / "server.crt"
+    old, new = (
+        authority.Trust(folder(tmp_path, s["pgbouncerAuth"])).bundle(s["pgbouncerAuth"]) for s in (SECRET, LATER)
+    )
+
+    def state() -> tuple[bool, bool, bool]:
+        """Whether the old end and the new end are convinced, and whether the old authority is still trusted here."""
+        trusted = (tmp_path / "ca.crt").read_text()
+        return convinces(old, shown), convinces(new, shown), trusted.count("BEGIN CERTIFICATE") == 2
+
+    assert made.ensure(LATER) is True
+    assert state() == (True, False, True)
+    clock.now += authority.ISSUE_AFTER_S - 1
+    assert made.ensure(LATER) is False
+    clock.now += 2
+    assert made.ensure(LATER) is True
+    assert state() == (False, True, True)
+    clock.now += authority.FORGET_AFTER_S
+    assert made.ensure(LATER) is True
+    assert state() == (False, True, False)
+    assert made.ensure(LATER) is False
+
+
+def test_the_pooler_trusts_both_while_a_password_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, password = tmp_path / "pgbouncer.ini", tmp_path / "password"
+    config.write_text("[databases]\n")
+    password.write_text("first-password\n")
+    monkeypatch.setattr(files, "CONFIG", config)
+    monkeypatch.setattr(files, "PASSWORD", password)
+    trust = authority.Trust(folder(tmp_path, "run"))
+    before = files.inputs(trust)
+    assert files.inputs(trust) == before, "nothing changed, so nothing is reloaded"
+    password.write_text("second-password\n")
+    after = files.inputs(trust)
+    assert before["ca.crt"] in after["ca.crt"]
+    assert after["ca.crt"].count("BEGIN CERTIFICATE") == 2
+    assert "second-password" in after["userlist.txt"]
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.text("abcXYZ019", min_size=1, max_size=40))
+def test_the_key_follows_from_the_seed_and_is_a_key(seed: str) -> None:
+    key = authority.private_key(seed)
+    assert key == authority.private_key(seed) != authority.private_key(seed + "x")
+    command = ["openssl", "pkey", "-check", "-noout"]
+    assert "is valid" in subprocess.run(command, input=key, capture_output=True, text=True, check=True).stdout
+
+
+def test_openssl_s_words_are_told(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="openssl"):
+        authority.issue(tmp_path, "seed", "pg-shard-0-1", ["DNS:not a name\nx", "nonsense"])
