@@ -16,10 +16,9 @@ from components.metadata import Identity, content_hash
 from components.objects import KubernetesObject, Manifest, child_options
 from components.passwords import fingerprint, passwords, secret
 from components.pods import SecretKey
-from components.postgres import access, settings
+from components.postgres import access, guard, settings
 from components.postgres.shard import PASSWORDS, SETTINGS, USER_ID, claim_name, stateful_set_spec
 from headroom.capacity.plan.model import ImagesPlan, PostgresPlan, Resources
-from headroom.engine.preview import FIXED_BECAUSE
 
 SECRETS = ("postgresSuperuser", "postgresReplication", "postgresRewind", "postgresApp", "pgbouncerAuth")
 MAP_FOLDER = "/etc/headroom/map"
@@ -54,24 +53,12 @@ class ShardedPostgres(pulumi.ComponentResource):
         self._owner = self._identity("postgres", "configuration")
         self.shard_map = "shard-map"
 
-        guard = self._guard()
-        self._after_guard = self._after([guard])
+        fixed = guard.number_of_shards(f"{name}-guard", self._owner, self.shards, self._kept(self._child))
+        self._after_guard = self._after([fixed])
         self._secret, shared = self._shared()
         sets = [s for number in range(self._plan.shards.value) for s in self._shard(number, shared)]
         self._bootstrap([*sets, *shared])
         self.register_outputs({"shards": self.shards})
-
-    def _guard(self) -> KubernetesObject:
-        """What may never change under data. It is kept as long as the claims are, and cannot be altered, so another
-        number of shards is refused before anything else is touched."""
-        shards = str(self._plan.shards.value)
-        reason = (
-            "the number of shards is fixed once there is data: moving buckets between shards is not there yet. Keep "
-            "`shards` (an override of `shards`, with its reason, holds it), or dump, delete the data and load it again"
-        )
-        metadata = self._owner.metadata("postgres-fixed", annotations={FIXED_BECAUSE: reason})
-        body = {"data": {"shards": shards}, "immutable": True}
-        return self._object("guard", "v1", "ConfigMap", metadata, body, self._kept(self._child))
 
     def _shared(self) -> tuple[str, list[KubernetesObject]]:
         plan, owner = self._plan, self._owner

@@ -55,7 +55,7 @@ def stateful_set_spec(
                     {"name": "sockets", "emptyDir": {"sizeLimit": "8Mi"}},
                     {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
                     # The container runtime's own 64 MB are too few for parallel queries.
-                    {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}},
+                    {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": plan.shared_memory.value}},
                     {"name": "passwords", "secret": {"secretName": passwords, "defaultMode": 0o440}},
                     {"name": "settings", "configMap": {"name": settings}},
                 ],

@@ -126,9 +126,9 @@ def size_text(value: Number) -> str:
 
 
 def postgres_memory(quantity: str) -> str:
-    """A Kubernetes quantity as PostgreSQL writes memory, whose `kB`, `MB` and `GB` are binary: `40Mi` to `40MB`."""
+    """A Kubernetes quantity as PostgreSQL writes memory, whose units (`kB` to `TB`) are binary: `40Mi` to `40MB`."""
     count = octets(quantity)
-    for unit, size in (("GB", GI), ("MB", MI)):
+    for unit, size in (("TB", 1024 * GI), ("GB", GI), ("MB", MI)):
         if count % size == 0:
             return f"{count // size}{unit}"
     return f"{count // KI}kB"

@@ -53,6 +53,7 @@ POSTGRES = {
     "effective_cache_size": MEMORY,
     "maintenance_work_mem": MEMORY,
     "work_mem": MEMORY,
+    "max_slot_wal_keep_size": MEMORY,
     "max_connections": bounded(quantities.whole, 10, 100_000, fix="for example 100"),
 }
 PGBOUNCER = {

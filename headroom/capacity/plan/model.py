@@ -183,7 +183,8 @@ class NamespacePlan:
 
 @dataclass(frozen=True)
 class PostgresPlan:
-    """Sharded PostgreSQL. `parameters` are PostgreSQL settings by name (`shared_buffers`, `work_mem`, …)."""
+    """Sharded PostgreSQL. `parameters` are PostgreSQL settings by name (`shared_buffers`, `work_mem`, …);
+    `shared_memory` is the size of `/dev/shm`, which counts as the container's memory."""
 
     namespace: str
     image: str
@@ -193,6 +194,7 @@ class PostgresPlan:
     volume_size: Sized[str]
     resources: Resources
     parameters: Mapping[str, Sized[int] | Sized[str]]
+    shared_memory: Sized[str]
     max_connections: Sized[int]
     min_available: Sized[int] | None
     buckets: Sized[int]

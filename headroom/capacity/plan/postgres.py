@@ -29,6 +29,8 @@ REPLICATION_FACTOR = 2
 MAX_CONNECTIONS = 100
 FULLEST = Fraction(7, 10)
 """A volume is planned to be 70 % full after a year's growth."""
+KEPT_FOR_A_STANDBY = Fraction(1, 10)
+"""Of a volume, what may be kept for a standby that is away: a third of what is planned to be free."""
 KEEPER = small("10m", "32Mi", "100m", "64Mi", "keeps configuration and passwords beside PostgreSQL")
 
 
@@ -57,15 +59,17 @@ def plan_postgres(
         demand.override,
     )
     standby = copies.value - 1
+    volume = _volume(demand, capacity.value, shards.value, months)
     plan = PostgresPlan(
         namespace=namespace,
         image=image,
         shards=shards,
         nodes=Sized("nodes", count, "pods", f"{shards.value} shards × {copies.value} copies = {count}", "shards"),
         replication_factor=copies,
-        volume_size=_volume(demand, capacity.value, shards.value, months),
+        volume_size=volume,
         resources=size,
-        parameters=_parameters(demand, size, connections.value),
+        parameters=_parameters(demand, size, connections.value) | _kept(demand, volume),
+        shared_memory=_shared_memory(size),
         max_connections=connections,
         min_available=Sized("minAvailable", standby, "pods", "all copies of a shard but one", "availability")
         if standby
@@ -150,6 +154,21 @@ def _parameters(demand: PostgresDemand, size: Resources, connections: int) -> di
             f"together at most {has}",
         )
     return {s.setting: s for s in (shared, cache, maintenance, work)}
+
+
+def _kept(demand: PostgresDemand, volume: Sized[str]) -> dict[str, Sized[int] | Sized[str]]:
+    """How much WAL a standby's slot may hold back: without a bound one that never comes back fills the disk."""
+    text = memory_text(int(octets(volume.value) * KEPT_FOR_A_STANDBY) // MI * MI)
+    why = f"volumeSize {volume.value} / 10, a third of what is planned to be free = {text}"
+    kept = overridden_bytes(Sized("max_slot_wal_keep_size", text, "", why, "data"), demand.override)
+    return {kept.setting: kept}
+
+
+def _shared_memory(size: Resources) -> Sized[str]:
+    """`/dev/shm`, through which the workers of a parallel query share their tables."""
+    has = size.memory_request.value
+    text = memory_text(max(octets(has) // 16, 64 * MI) // MI * MI)
+    return Sized("sharedMemory", text, "", f"max(memory {has} / 16, 64Mi) = {text}", "memory")
 
 
 def _cautions(plan: PostgresPlan) -> list[Caution]:

@@ -49,6 +49,7 @@ def of_postgres(plan: PostgresPlan, assumptions: Iterable[Sized[Any]]) -> Iterat
         plan.volume_size,
         *_resources(plan.resources),
         *plan.parameters.values(),
+        plan.shared_memory,
         plan.max_connections,
         plan.min_available,
         plan.buckets,

@@ -154,6 +154,8 @@ def test_postgres(planned: MakePlan, value: Value) -> None:
         "effective_cache_size": "12Gi",
         "maintenance_work_mem": "1Gi",
         "work_mem": "40Mi",
+        "max_slot_wal_keep_size": "408780Mi",
+        "sharedMemory": "1Gi",
         "max_connections": 100,
         "buckets": 256,
     }
