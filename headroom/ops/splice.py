@@ -134,7 +134,7 @@ def _inserted(text: str, parent: yaml.MappingNode, key: str, value: Any) -> str:
         return text[:end] + ", " + line + text[end:]
     newline = text.find("\n", end)
     newline = len(text) if newline < 0 else newline
-    indent = " " * parent.value[0][0].start_mark.column
+    indent = " " * int(parent.value[0][0].start_mark.column)
     return text[:newline] + "\n" + indent + line + text[newline:]
 
 
@@ -147,7 +147,7 @@ def _flow(value: Any) -> str:
 def _scalar(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    text = str(value)
+    text = f"{value}"
     if not isinstance(value, str) or (_PLAIN.fullmatch(text) and source.parse(text, "a value") == text):
         return text
     return json.dumps(text, ensure_ascii=False)
