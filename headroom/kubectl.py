@@ -42,7 +42,7 @@ class Kubectl:
         """Run `kubectl args…`. Raises EnvironmentFailure with kubectl's own words when it fails and `check` is set."""
         try:
             done = subprocess.run(
-                [str(self.binary), *self._flags(), *args],
+                self.command(*args),
                 input=stdin,
                 capture_output=True,
                 text=True,
@@ -79,6 +79,10 @@ class Kubectl:
     def raw(self, path: str, timeout: float = 20) -> subprocess.CompletedProcess[str]:
         """GET a path of the API server. Never raises for an HTTP error: look at `returncode`."""
         return self.run("get", "--raw", path, timeout=timeout, check=False)
+
+    def command(self, *args: str) -> list[str]:
+        """The whole command line of `kubectl args…`, for whoever runs it in a way of their own."""
+        return [str(self.binary), *self._flags(), *args]
 
     def _flags(self) -> list[str]:
         flags = ["--kubeconfig", str(self.kubeconfig)] if self.kubeconfig else []

@@ -24,6 +24,8 @@ COMMANDS = {
     "up": ("headroom.cli.deploy", "up"),
     "down": ("headroom.cli.deploy", "down"),
     "verify": ("headroom.cli.verify", "verify"),
+    "load": ("headroom.cli.load", "load"),
+    "features": ("headroom.cli.features", "app"),
     "local": ("headroom.cli.local", "app"),
     "backend": ("headroom.cli.backend", "app"),
     "secrets": ("headroom.cli.secrets", "app"),

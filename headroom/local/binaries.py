@@ -73,6 +73,8 @@ METRICS_SERVER = Program(
 )
 TOOLS = Program("tools", "1", ".", 0.1, names=("pause", "pki"))
 
+# What `headroom load` runs; no cluster needs it.
+K6 = Program("k6", "1.8.1", "go.k6.io/k6", 2.5, names=("k6",))
 CUSTOM_METRICS = Program("custom-metrics", "1.36.0", ".", 3, names=("custom-metrics",))
 KEDA_DEFINITIONS = Program(
     "keda", "2.21.0", "", 0.2, keep=(("github.com/kedacore/keda/v2@v2.21.0", "config/crd/bases", "definitions"),)
@@ -92,7 +94,7 @@ def ensure(programs: tuple[Program, ...], progress: Progress) -> dict[str, Path]
     if missing:
         minutes = sum(program.minutes for program in missing)
         progress.note(
-            f"{len(missing)} programs of the cluster have to be built once, about {minutes:.0f} minutes on two cores; "
+            f"{', '.join(p.name for p in missing)}: to be built once, about {minutes:.0f} minutes on two cores; "
             f"they are kept in {paths.cache()}"
         )
     for program in programs:
