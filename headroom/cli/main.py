@@ -24,6 +24,7 @@ COMMANDS = {
     "up": ("headroom.cli.deploy", "up"),
     "down": ("headroom.cli.deploy", "down"),
     "verify": ("headroom.cli.verify", "verify"),
+    "doctor": ("headroom.cli.doctor", "doctor"),
     "load": ("headroom.cli.load", "load"),
     "features": ("headroom.cli.features", "app"),
     "local": ("headroom.cli.local", "app"),

@@ -1,0 +1,62 @@
+"""Pods that run and get no requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headroom.capacity.plan.model import Plan
+from headroom.kubectl import Manifest
+from headroom.ops.doctor import objects
+from headroom.ops.doctor.model import Finding, Severity
+from headroom.ops.doctor.snapshot import Snapshot
+
+GRACE_SECONDS = 90
+"""So long a pod may take to start before it is told of; H2O and PostgreSQL with much data take longer, and say why."""
+
+
+def unready(seen: Snapshot, _: Plan) -> Iterator[Finding]:
+    """All containers run, and the pod is not Ready."""
+    for pod in objects.living(seen):
+        statuses = objects.containers(pod)
+        runs = bool(statuses) and all(_runs(s) for s in statuses)
+        started = max(
+            (s["state"]["running"]["startedAt"] for s in statuses if "running" in s.get("state", {})), default=""
+        )
+        if not runs or objects.ready(pod) or objects.age(seen.at, started) < GRACE_SECONDS:
+            continue
+        said = objects.condition(pod, "Ready") or {}
+        quiet = [s["name"] for s in statuses if not s.get("ready")]
+        failing = objects.events(seen, pod, "Unhealthy", kind="Pod")
+        yield Finding(
+            anchor="pod-is-not-ready",
+            severity=Severity.error,
+            component=objects.component(pod),
+            subject=f"pod {objects.place(pod)}",
+            symptom=f"runs and is not ready ({objects.listed(quiet) or 'a gate'}), so no Service sends it requests",
+            because=_because(pod, failing),
+            fix=f"kubectl logs -n {objects.namespace(pod)} {objects.name(pod)}"
+            + (f" -c {quiet[0]}" if quiet else "")
+            + " --tail 50",
+            evidence=(*failing[:3], str(said.get("message", ""))),
+        )
+
+
+def _runs(status: Manifest) -> bool:
+    state = status.get("state") or {}
+    ended = state.get("terminated") or {}
+    return "running" in state or (bool(ended) and not ended.get("exitCode"))
+
+
+def _because(pod: Manifest, failing: list[str]) -> str:
+    words = " ".join(failing).lower()
+    if "tartup probe" in words:
+        return "its startup probe does not pass: it is slower to start than it is given, or waits for something"
+    if "503" in words or "statuscode: 5" in words:
+        return "the program itself says that it is not ready: it starts, drains, or misses what it depends on"
+    if "refused" in words:
+        return "nothing listens on the probed port"
+    if "deadline exceeded" in words or "timeout" in words:
+        return "the probe gets no answer in time: the program is stopped, or has no CPU to answer with"
+    if objects.component(pod) == "h2o":
+        return "the H2O cloud is not whole; its guards say why"
+    return "its readiness probe does not pass"
