@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headroom.errors import EnvironmentFailure
-from headroom.local import containers, packages
+from headroom.local import containers, packages, times
 from headroom.local.images import buildah, engine, inputs, store
 from headroom.local.images.inputs import NAMES, ref
 from headroom.local.model import Cluster
@@ -50,7 +50,7 @@ def build(name: str, progress: Progress) -> Path:
         # Its first use makes the base, a step of its own.
         own = buildah.Builder(work, progress, log) if builder == "buildah" else None
         about = f"building the image {name} (about {ABOUT_SECONDS[name]} s, once)"
-        with step(progress, about, f"image {name} built"):
+        with step(progress, about, f"image {name} built"), times.kept(f"image {name}"):
             if own:
                 own.build(tag, containerfile, context, fresh)
             else:

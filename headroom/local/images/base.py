@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from headroom.local import times
 from headroom.local.images import host, room, store
 from headroom.progress import Progress, step
 
@@ -25,7 +26,8 @@ def archive(work: Path, progress: Progress, log: Path) -> Path:
     made = store.folder() / f"base-{version()}.tar"
     if made.is_file():
         return made
-    with step(progress, "making the base image, Debian 12 slim (about a minute, once)", "base image made"):
+    about = "making the base image, Debian 12 slim (about a minute, once)"
+    with step(progress, about, "base image made"), times.kept("base image"):
         settings = work / "base-host"
         host.mounts(settings)
         mirror = next(mirror.uri for mirror in host.mirrors() if mirror.suite == host.SUITES[0])
