@@ -11,6 +11,8 @@ from rich.markup import escape
 from headroom import local
 from headroom.cli import options
 from headroom.cli.console import ConsoleProgress, out
+from headroom.local import addons
+from headroom.local.addons import Addon
 
 app = typer.Typer(
     help="The embedded cluster: a real Kubernetes control plane on this machine, in a room of its own.",
@@ -34,12 +36,23 @@ def up(
             "auto: real where this machine allows it."
         ),
     ] = Nodes.auto,
+    extra: Annotated[
+        list[Addon] | None,
+        typer.Option(
+            "--with",
+            help="Also run monitoring (Prometheus), keda or custom-metrics; both bring monitoring. Built once: "
+            "minutes. May be given again.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Start the cluster, or find it running. The first start builds Kubernetes, which takes minutes; then seconds.
 
     Your own kubeconfig is never read or changed.
     """
-    cluster = local.up(name, nodes=nodes.value, progress=ConsoleProgress())
+    progress = ConsoleProgress()
+    cluster = local.up(name, nodes=nodes.value, progress=progress)
+    addons.install(cluster, extra or [], progress)
     show(name)
     out.print(f"next: [bold]headroom up --stack local{'' if name == 'headroom' else f' --name {cluster.name}'}[/bold]")
 

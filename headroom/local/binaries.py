@@ -41,6 +41,9 @@ class Program:
     """Link-time `-X` settings, for programs that tell their version."""
     keep: tuple[tuple[str, str, str], ...] = ()
     """Files to take from a module beside the program: (module@version, folder in it, name in the entry)."""
+    beside: tuple[str, ...] = ()
+    """Further packages of the same build. Each program then has its package's last name, not the entry's."""
+    tags: tuple[str, ...] = ()
 
 
 KUBERNETES = Program(
@@ -73,15 +76,42 @@ METRICS_SERVER = Program(
 )
 TOOLS = Program("tools", "1", ".", 0.1, names=("pause", "pki"))
 
+# What every cluster needs; the others are built for those who ask for them.
+ALL = (TOOLS, KUBERNETES, KWOK, METRICS_SERVER)
+
 # What `headroom load` runs; no cluster needs it.
 K6 = Program("k6", "1.8.1", "go.k6.io/k6", 2.5, names=("k6",))
 CUSTOM_METRICS = Program("custom-metrics", "1.36.0", ".", 3, names=("custom-metrics",))
-KEDA_DEFINITIONS = Program(
-    "keda", "2.21.0", "", 0.2, keep=(("github.com/kedacore/keda/v2@v2.21.0", "config/crd/bases", "definitions"),)
+PROMETHEUS = Program(
+    "prometheus",
+    "3.13.5",
+    "github.com/prometheus/prometheus/cmd/prometheus",
+    5,
+    names=("prometheus", "promtool"),
+    variables=("github.com/prometheus/common/version.Version=3.13.5",),
+    beside=("github.com/prometheus/prometheus/cmd/promtool",),
+    # Clouds' own discoveries are most of its dependencies.
+    tags=("remove_all_sd", "enable_kubernetes_sd"),
 )
-
-# What every cluster needs; the two above are for tests that ask for them.
-ALL = (TOOLS, KUBERNETES, KWOK, METRICS_SERVER)
+_KEDA = "github.com/kedacore/keda/v2"
+_KEDA_VERSION = "2.21.0"
+KEDA = Program(
+    "keda",
+    _KEDA_VERSION,
+    f"{_KEDA}/cmd/operator",
+    10,
+    names=("operator", "adapter"),
+    variables=(f"{_KEDA}/version.Version={_KEDA_VERSION}",),
+    keep=((f"{_KEDA}@v{_KEDA_VERSION}", "config", "config"),),
+    beside=(f"{_KEDA}/cmd/adapter",),
+)
+KEDA_DEFINITIONS = Program(
+    "keda-definitions",
+    _KEDA_VERSION,
+    "",
+    0.2,
+    keep=((f"{_KEDA}@v{_KEDA_VERSION}", "config/crd/bases", "definitions"),),
+)
 
 
 def ensure(programs: tuple[Program, ...], progress: Progress) -> dict[str, Path]:
@@ -112,7 +142,8 @@ def entry(program: Program) -> Path:
 
 def digest(program: Program) -> str:
     """Twelve hexadecimal digits of what goes into a build: its sources, its flags, the machine's kind."""
-    inputs = (program.version, program.package, program.names, program.variables, program.keep)
+    inputs: tuple[object, ...] = (program.version, program.package, program.names, program.variables, program.keep)
+    inputs += tuple(field for field in (program.beside, program.tags) if field)
     summed = hashlib.sha256(repr((inputs, platform.system(), platform.machine())).encode())
     for file in sorted((SOURCES / program.name).iterdir()):
         summed.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -145,11 +176,12 @@ def make(program: Program, go: golang.Go, folder: Path, tell: Callable[[str], No
         new.mkdir()
         shutil.copytree(SOURCES / program.name, source)
         flags = " ".join(["-s -w", *(f"-X {variable}" for variable in program.variables)])
-        target = new / program.name
+        # A folder takes each program by its own name.
+        target = new if program.beside else new / program.name
         try:
             tell("fetching sources")
             if program.package:
-                output = ["-o", str(target), program.package]
+                output = [*tags(program), "-o", str(target), program.package, *program.beside]
                 go.run(["build", "-trimpath", "-v", f"-ldflags={flags}", *output], source, tell=tell)
             for module, inside, name in program.keep:
                 found = json.loads(go.run(["mod", "download", "-json", module], source))
@@ -160,9 +192,13 @@ def make(program: Program, go: golang.Go, folder: Path, tell: Callable[[str], No
                 fix="see whether the Go module proxy can be reached and the disk has 6 GB free, and start again",
             ) from problem
         for name in program.names:
-            if name != program.name:
+            if not (new / name).exists():
                 (new / name).symlink_to(program.name)
         new.rename(folder)
+
+
+def tags(program: Program) -> list[str]:
+    return [f"-tags={','.join(program.tags)}"] if program.tags else []
 
 
 def duration(minutes: float) -> str:

@@ -18,7 +18,7 @@ from headroom.cli.main import application
 from headroom.engine.kubectl import KubectlEngine
 from headroom.engine.model import Target
 from headroom.kubectl import Kubectl
-from headroom.local import extras
+from headroom.local.addons import custom_metrics, keda
 from headroom.ops import deploy
 from headroom.ops.verify import Scene, Verdict, run
 from headroom.progress import Silent
@@ -59,8 +59,8 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(cluster: local.Cluster) -> Iterator[Site]:
-    extras.install_keda_crds(cluster)
-    extras.install_custom_metrics(cluster)
+    keda.install_definitions(cluster)
+    custom_metrics.install_posted(cluster)
     yield Site(cluster, Target.of(cluster).kubectl)
 
 
@@ -143,7 +143,7 @@ def test_a_missing_api_is_named_and_nothing_is_applied(site: Site, tmp_path: Pat
         assert type(raised.value).__name__ == "EnvironmentFailure"
         assert site.kubectl.run("get", "namespace", "headroom", "--ignore-not-found").stdout == ""
     finally:
-        extras.install_keda_crds(site.cluster)
+        keda.install_definitions(site.cluster)
 
 
 def test_the_command_line_drives_all_of_it(site: Site) -> None:

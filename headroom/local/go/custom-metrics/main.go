@@ -1,5 +1,5 @@
-// An adapter of the custom metrics API whose values are posted to it: the provider is the library's own test provider,
-// here with an address to choose for the posts.
+// An adapter of the custom metrics API. With -prometheus its values are what Prometheus has of the pods; without it they
+// are posted, for nodes that run no software: the library's own test provider, with an address to choose for the posts.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 func main() {
 	adapter := &cmd.AdapterBase{Name: "custom-metrics"}
 	posts := adapter.Flags().String("posts", "127.0.0.1:8080", "the address that takes values")
+	address := adapter.Flags().String("prometheus", "", "the URL of the Prometheus to ask instead")
 	if err := adapter.Flags().Parse(os.Args); err != nil {
 		klog.Fatal(err)
 	}
@@ -27,6 +28,10 @@ func main() {
 	mapper, err := adapter.RESTMapper()
 	if err != nil {
 		klog.Fatal(err)
+	}
+	if *address != "" {
+		adapter.WithCustomMetrics(newProvider(*address, client, mapper))
+		klog.Fatal(adapter.Run(context.Background()))
 	}
 	values, writer := provider.NewFakeProvider(client, mapper)
 	adapter.WithCustomMetrics(values)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from headroom import local
-from headroom.errors import EnvironmentFailure
-from headroom.local import extras
+from headroom.errors import EnvironmentFailure, InputError
+from headroom.local import addons
+from headroom.local.addons import custom_metrics, keda
 
 pytestmark = pytest.mark.cluster
 
@@ -74,8 +75,8 @@ def test_cpu_autoscaler_follows_the_usage_that_pods_declare(cluster: local.Clust
 
 
 def test_autoscaler_follows_posted_metrics(cluster: local.Cluster) -> None:
-    metrics = extras.install_custom_metrics(cluster)
-    assert extras.install_custom_metrics(cluster) == metrics
+    metrics = custom_metrics.install_posted(cluster)
+    assert custom_metrics.install_posted(cluster) == metrics
     metric = {
         "type": "Pods",
         "pods": {"metric": {"name": "queue_depth"}, "target": {"type": "AverageValue", "averageValue": "10"}},
@@ -93,9 +94,14 @@ def test_autoscaler_follows_posted_metrics(cluster: local.Cluster) -> None:
         metrics.post("default", "pods", "any", "queue_depth", "much")
 
 
+def test_programs_do_not_go_onto_fake_nodes(cluster: local.Cluster) -> None:
+    with pytest.raises(InputError, match="fake"):
+        addons.install(cluster, [addons.Addon.monitoring])
+
+
 def test_objects_of_keda_are_admitted(cluster: local.Cluster) -> None:
-    extras.install_keda_crds(cluster)
-    extras.install_keda_crds(cluster)
+    keda.install_definitions(cluster)
+    keda.install_definitions(cluster)
     scaled_object = {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
