@@ -111,11 +111,12 @@ def choose(nodes: Nodes, progress: Progress) -> Literal["real", "fake"]:
     """Real nodes or fake ones. Raises EnvironmentFailure when real ones are asked for and cannot be."""
     if nodes == "fake":
         return "fake"
-    reason = machine.no_real_node()
-    if not reason and machine.missing() and not packages.can_install():
-        reason = f"these are missing: {', '.join(machine.missing())}"
+    reason, fix = machine.no_real_node(), "run as root on Linux, or use --nodes fake"
+    if not reason and (lacking := machine.missing()) and not packages.can_install():
+        reason = f"programs of these Debian packages are missing: {', '.join(lacking)}"
+        fix = "install what they provide with your system's packages, or use --nodes fake"
     if nodes == "real" and reason:
-        raise EnvironmentFailure(f"no real node here: {reason}", fix="run as root on Linux, or use --nodes fake")
+        raise EnvironmentFailure(f"no real node here: {reason}", fix=fix)
     if reason:
         progress.note(f"nodes are fake, so no software runs in pods: {reason}")
     return "fake" if reason else "real"
