@@ -2,21 +2,18 @@
 
 It writes the configuration and the pod's certificate before Patroni starts, and then looks every second: at a changed
 password it rewrites, has Patroni reload, and on the primary sets the role's new verifier. Between, it looks whether
-Patroni and PostgreSQL have died with the shard's lock in hand.
+Patroni and PostgreSQL have died with the shard's lock in hand, and whether a standby can still be fed.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import logging
 import os
 import signal
-import ssl
 import sys
 import time
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +22,7 @@ import authority
 import psycopg
 from psycopg import sql
 
-from shard import lock, node, scram
+from shard import lock, node, rest, scram, standby
 
 log = logging.getLogger("keeper")
 EVERY_S = 1.0
@@ -43,7 +40,7 @@ def main() -> None:
     certificates.ensure(held)
     configure(me, held)
     READY.touch()
-    roles, holder = Roles(), lock.Holder(me)
+    roles, holder = Roles(me), lock.Holder(me)
     while True:
         with contextlib.suppress(OSError):  # a volume in the middle of its update
             now = node.passwords()
@@ -103,14 +100,9 @@ def write(file: Path, text: str) -> None:
 
 def reload(*candidates: str) -> None:
     """Have Patroni read its configuration again; it still wants the password that it began with."""
-    unchecked = ssl._create_unverified_context()  # noqa: S323  it talks to its own pod, over loopback
     for password in candidates:
-        login = base64.b64encode(f"patroni:{password}".encode()).decode()
-        request = urllib.request.Request(
-            "https://127.0.0.1:8008/reload", method="POST", data=b"", headers={"Authorization": f"Basic {login}"}
-        )
         try:
-            urllib.request.urlopen(request, timeout=5, context=unchecked).close()  # noqa: S310  https, to ourselves
+            rest.Member("127.0.0.1", password, node.AUTHORITIES.read_text()).reload()
         except OSError:
             continue
         return
@@ -120,12 +112,13 @@ def reload(*candidates: str) -> None:
 class Roles:
     """The database's roles, through the pod's own socket, where the operating system says who we are."""
 
-    def __init__(self) -> None:
+    def __init__(self, me: node.Node) -> None:
+        self._stranded = standby.Stranded(me)
         self._connection: psycopg.Connection[Any] | None = None
         self._done: Mapping[str, str] | None = None
 
     def ensure(self, secret: Mapping[str, str]) -> None:
-        """On a primary: every role exists with its password. Anywhere else, or while nothing answers: nothing."""
+        """On a primary: every role exists with its password. On a standby: it can be fed. Else, nothing."""
         try:
             if self._connection is None or self._connection.closed:
                 self._done = None
@@ -136,6 +129,7 @@ class Roles:
             row = self._connection.execute("SELECT pg_is_in_recovery()").fetchone()
             if row is None or row[0]:
                 self._done = None
+                self._stranded.look(self._connection, secret)
             elif self._done != secret:
                 self._set(self._connection, secret)
                 self._done = dict(secret)

@@ -34,6 +34,14 @@ class Member:
         """Merge a change into it; null removes a key."""
         self._call("PATCH", "/config", change)
 
+    def reload(self) -> None:
+        """Read its configuration file, certificates included."""
+        self._call("POST", "/reload")
+
+    def reinitialize(self) -> None:
+        """Throw a standby's data away and copy the primary's; refused while nobody leads."""
+        self._call("POST", "/reinitialize", {"force": True})
+
     def restart(self) -> None:
         """Restart PostgreSQL if a setting waits for it; returns when it is up again."""
         self._call("POST", "/restart", {"restart_pending": True, "timeout": 60}, seconds=90)
