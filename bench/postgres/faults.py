@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import psycopg
 
 from bench.postgres.ledger import Ledger
 from bench.postgres.site import NAMESPACE, Site, delete_pod, until
-from headroom.local import faults
+from headroom.local import containers, faults, record
 
 Fault = Callable[[Site, str], AbstractContextManager[None]]
 
@@ -29,6 +29,21 @@ def _grace_1(site: Site, pod: str) -> AbstractContextManager[None]:
 def _sigkill(site: Site, pod: str) -> AbstractContextManager[None]:
     faults.kill(site.cluster, NAMESPACE, pod)
     return nullcontext()
+
+
+@contextmanager
+def cut_from_api(site: Site, pod: str) -> Iterator[None]:
+    """A pod that does not reach the API server for the length of the block, and everybody else as before."""
+    address = faults.get(site.cluster, NAMESPACE, pod)["status"]["podIP"]
+    known = record.load(site.cluster.state)
+    assert known is not None
+    port = str(known.ports["kube-apiserver"])
+    rule = ["INPUT", "--source", address, "--protocol", "tcp", "--destination-port", port, "--jump", "DROP"]
+    containers.inside(site.cluster.state, ["iptables", "--wait", "--insert", *rule])
+    try:
+        yield
+    finally:
+        containers.inside(site.cluster.state, ["iptables", "--wait", "--delete", *rule])
 
 
 FAULTS: dict[str, tuple[Fault, float]] = {

@@ -37,7 +37,8 @@ CONFIG: dict[str, Any] = {
         "maxConnections": 100,
         "override": {"volumeSize": {"value": "2Gi", "because": "room for what a benchmark writes"}},
     },
-    "headroom:pgbouncer": {"cpu": "25m", "memory": "64Mi", "limits": {"cpu": "2"}},
+    # The exporter and the console are clients, too: room for a thousand others.
+    "headroom:pgbouncer": {"cpu": "25m", "memory": "64Mi", "limits": {"cpu": "2"}, "maxClientConn": 1010},
 }
 
 
@@ -59,9 +60,10 @@ class Site:
         quiet = progress or Silent()
         return KubectlEngine(timeout=300).up(deploy.prepare(self.request(config), quiet), quiet)
 
-    def down(self) -> None:
-        """Remove it with its data."""
-        KubectlEngine(timeout=300).down(deploy.bare(self.request()), Silent(), delete_data=NAMESPACE)
+    def down(self, *, keep_data: bool = False) -> None:
+        """Remove it, with its data unless that is kept."""
+        data = None if keep_data else NAMESPACE
+        KubectlEngine(timeout=300).down(deploy.bare(self.request()), Silent(), delete_data=data)
 
     @property
     def kubectl(self) -> Kubectl:

@@ -76,9 +76,9 @@ def many(address: str, count: int) -> Iterator[list[psycopg.Connection[tuple[obj
         ]
 
 
-def test_a_thousand_clients_share_few_connections(settled: Site) -> None:
-    """`max_client_conn` is 1000, of which the exporter and the console take one now and then."""
-    clients = 990
+@pytest.mark.parametrize("clients", [500, 1000])
+def test_many_clients_share_few_connections(settled: Site, clients: int) -> None:
+    """All of them connected at once, each with a transaction of its own, while PostgreSQL takes 100 connections."""
     with many(settled.address() + "_0", clients) as connections:
         answers = [c.execute("SELECT 1").fetchone() for c in connections]
         assert answers == [(1,)] * clients
@@ -86,6 +86,8 @@ def test_a_thousand_clients_share_few_connections(settled: Site) -> None:
         assert leader is not None
         used = int(settled.sql(leader, "SELECT count(*) FROM pg_stat_activity WHERE usename IN ('features', 'pooler')"))
         assert int(settled.sql(leader, "SHOW max_connections")) == 100
+        held = [line.split("|")[1] for line in console(settled, "SHOW CLIENTS")]
+        assert held.count("features") >= clients
     assert 1 <= used <= 26, "default_pool_size 20 + reserve_pool_size 5 + 1 for the auth user"
 
 

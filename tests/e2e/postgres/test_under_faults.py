@@ -9,15 +9,17 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from bench.postgres.faults import FAULTS, suffer, switch_over
+from bench.postgres.faults import FAULTS, cut_from_api, suffer, switch_over
 from bench.postgres.ledger import Ledger
 from bench.postgres.site import NAMESPACE, Site, delete_pod, until
+from components.postgres.settings import TTL_S
 from headroom.local import faults
 
 pytestmark = pytest.mark.e2e
 
 # Of one machine that does everything at once; what is promised is measured by the benchmark.
 PATIENCE = 4
+Acknowledged = list[tuple[float, float]]
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if i else n for i, n in enumerate(FAULTS)])
@@ -88,14 +90,10 @@ def test_the_node_s_kubelet_and_containerd_restart_under_load(
     nothing_lost(written)
 
 
-def test_two_primaries_never_acknowledge_writes(settled: Site) -> None:
-    """A primary that is cut off from everything is asked to write through its own socket, as a client beside it would,
-    while its successor writes. A commit that only one of them ever had may be on one side alone."""
-    former = settled.leader(0)
-    assert former is not None
-    heir = settled.other(0, former)
-    acknowledged: dict[str, list[tuple[float, float]]] = {former: [], heir: []}
-    stop = threading.Event()
+def writers(site: Site, stop: threading.Event, *pods: str) -> tuple[list[threading.Thread], dict[str, Acknowledged]]:
+    """A writer in each pod, through the pod's own socket, as a client beside it would; what was acknowledged, and when
+    it had begun and ended. A commit whose wait for the standby was given up says so: that is no acknowledgement."""
+    acknowledged: dict[str, Acknowledged] = {pod: [] for pod in pods}
     insert = (
         "SET statement_timeout = '2s'; INSERT INTO headroom.shard (one, number, shards, map_version) "
         "SELECT one, number, shards, map_version FROM headroom.shard ON CONFLICT (one) DO UPDATE SET number = "
@@ -106,14 +104,23 @@ def test_two_primaries_never_acknowledge_writes(settled: Site) -> None:
         while not stop.is_set():
             began = time.monotonic()
             command = ["psql", "-U", "postgres", "-d", "features", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", insert]
-            done = settled.kubectl.run(
+            done = site.kubectl.run(
                 *("exec", "-n", NAMESPACE, pod, "-c", "postgres", "--", *command), timeout=60, check=False
             )
-            # A commit whose wait for the standby was given up says so: that is no acknowledgement.
             if done.returncode == 0 and "written" in done.stdout and "WARNING" not in done.stderr:
                 acknowledged[pod].append((began, time.monotonic()))
 
-    threads = [threading.Thread(target=write, args=(pod,), daemon=True) for pod in acknowledged]
+    return [threading.Thread(target=write, args=(pod,), daemon=True) for pod in pods], acknowledged
+
+
+def test_two_primaries_never_acknowledge_writes(settled: Site) -> None:
+    """A primary that is cut off from everything is asked to write while its successor writes. A commit that only one of
+    them ever had may be on one side alone."""
+    former = settled.leader(0)
+    assert former is not None
+    heir = settled.other(0, former)
+    stop = threading.Event()
+    threads, acknowledged = writers(settled, stop, former, heir)
     with faults.cut_off(settled.cluster, NAMESPACE, former):
         cut = time.monotonic()
         for thread in threads:
@@ -129,6 +136,34 @@ def test_two_primaries_never_acknowledge_writes(settled: Site) -> None:
     first = acknowledged[heir][0][1]
     late = [began - cut for began, done in acknowledged[former] if done > first]
     assert late == []
+
+
+def test_a_primary_that_only_the_api_server_lost_goes_on_and_nobody_else_leads(
+    settled: Site, ledger: Callable[..., Ledger], nothing_lost: Callable[[Ledger], None]
+) -> None:
+    """Its lock runs out, and its standby says that it is there: it goes on, and the standby is not promoted."""
+    former = settled.leader(0)
+    assert former is not None
+    heir = settled.other(0, former)
+    stop = threading.Event()
+    threads, acknowledged = writers(settled, stop, former, heir)
+    written = ledger(0, deadline_s=10.0)
+    with written.writing():
+        written.wait_for(50)
+        with cut_from_api(settled, former):
+            cut = time.monotonic()
+            for thread in threads:
+                thread.start()
+            time.sleep(2 * TTL_S)
+            written.wait_for(50)
+            stop.set()
+            for thread in threads:
+                thread.join(60)
+        written.wait_for(50)
+    assert acknowledged[heir] == []
+    assert max(done for _, done in acknowledged[former]) > cut + 1.5 * TTL_S
+    assert settled.leader(0) == former
+    nothing_lost(written)
 
 
 def test_a_database_that_is_down_gives_a_typed_error_within_the_deadline(settled: Site) -> None:
