@@ -51,6 +51,7 @@ def doctor(
     """
     demand = demands.load(stack, config or project.stack_file(stack))
     plan = plans.make(demand)
+    clinic.check(plan, service)
     where, _ = target.resolve(context, name)
     with step(ConsoleProgress(), f"looking at stack {stack} on {where.title}"):
         found = clinic.examine(where.kubectl, plan, demand, real_pods=where.real_pods, component=service)

@@ -12,7 +12,7 @@ from headroom.ops.doctor.model import Diagnosis, Finding, Severity
 from headroom.ops.doctor.rules import RULES
 from headroom.ops.doctor.snapshot import Snapshot
 
-__all__ = ["Diagnosis", "Finding", "Severity", "Snapshot", "diagnose", "examine"]
+__all__ = ["Diagnosis", "Finding", "Severity", "Snapshot", "check", "diagnose", "examine"]
 
 _ORDER = {severity: place for place, severity in enumerate(Severity)}
 
@@ -24,13 +24,18 @@ def examine(
 
     Raises InputError for a component that the stack has not, EnvironmentFailure when the cluster does not answer.
     """
+    check(plan, component)
+    seen = collect(kubectl, plan, traffic.promises(demand), real_pods=real_pods, only=component)
+    return diagnose(seen, plan, component)
+
+
+def check(plan: Plan, component: str | None) -> None:
+    """Raises InputError for a component that the stack has not."""
     known = [s.key for s in plan.services] + [p for p in objects.PARTS if getattr(plan, p) is not None]
     if component is not None and component not in known:
         raise InputError(
             f"stack {plan.stack} has no service or part {component!r}", fix=f"choose one of {', '.join(known)}"
         )
-    seen = collect(kubectl, plan, traffic.promises(demand), real_pods=real_pods, only=component)
-    return diagnose(seen, plan, component)
 
 
 def diagnose(seen: Snapshot, plan: Plan, component: str | None = None) -> Diagnosis:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from headroom.capacity.plan.model import Plan
 from headroom.ops.doctor.snapshot import Snapshot, Unseen
@@ -19,6 +20,51 @@ class Severity(StrEnum):
     note = "note"
 
 
+Anchor = Literal[
+    "autoscaler-is-at-its-bound",
+    "autoscaler-is-missing",
+    "autoscaler-is-not-as-planned",
+    "autoscaler-is-suspended",
+    "autoscaler-waits-in-its-window",
+    "cache-does-not-fit-its-pod",
+    "connections-are-used-up",
+    "container-keeps-crashing",
+    "errors-are-over-their-threshold",
+    "h2o-heap-is-full",
+    "h2o-is-locked",
+    "h2o-is-short",
+    "image-cannot-be-pulled",
+    "latency-is-over-its-promise",
+    "load-balancer-is-at-its-limit",
+    "metric-is-missing",
+    "more-requests-than-planned",
+    "no-answer",
+    "no-metrics-api",
+    "no-node-fits-a-pod",
+    "no-requests-set",
+    "no-room-for-a-pod",
+    "node-is-not-well",
+    "out-of-memory",
+    "part-is-not-deployed",
+    "pod-is-not-ready",
+    "pod-is-refused",
+    "quota-is-used-up",
+    "redis-has-no-leader",
+    "redis-is-full",
+    "redis-replica-does-not-follow",
+    "replication-lags",
+    "requests-are-uneven",
+    "service-selects-the-wrong-pods",
+    "shard-has-no-primary",
+    "slots-are-missing",
+    "standby-does-not-follow",
+    "two-autoscalers-own-the-pods",
+    "volume-is-full",
+    "volume-is-not-provisioned",
+]
+"""Every symptom by the name of its section in docs/runbook.md."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """A symptom with its explanation.
@@ -27,7 +73,7 @@ class Finding:
     `subject` what it was found at. `evidence` are lines as the cluster gave them; `fix` is a command.
     """
 
-    anchor: str
+    anchor: Anchor
     severity: Severity
     component: str
     subject: str

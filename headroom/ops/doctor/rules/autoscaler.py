@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from headroom.capacity.plan.model import Plan, ServicePlan
 from headroom.kubectl import Manifest
 from headroom.ops.doctor import objects
-from headroom.ops.doctor.model import Finding, Severity
+from headroom.ops.doctor.model import Anchor, Finding, Severity
 from headroom.ops.doctor.snapshot import Snapshot
 
 # Kinds of metrics, the API that serves each, and how that API is brought.
@@ -22,10 +22,10 @@ _SERVED = {
 def missing(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
     """A service without its autoscaler."""
     for service in plan.services:
-        if find(seen, service) is None:
-            paused = service.maintenance and service.autoscaling.source == "keda"
-            if paused:  # KEDA takes its HPA away while it is paused
-                continue
+        deployed = any(objects.place(d) == f"{service.namespace}/{service.key}" for d in seen.deployments)
+        # KEDA takes its HPA away while it is paused.
+        paused = service.maintenance and service.autoscaling.source == "keda"
+        if deployed and not paused and find(seen, service) is None:
             yield _finding(
                 "autoscaler-is-missing",
                 service,
@@ -258,7 +258,7 @@ def _body(metric: Manifest) -> Manifest:
 
 
 def _finding(
-    anchor: str,
+    anchor: Anchor,
     service: ServicePlan,
     symptom: str,
     because: str,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from headroom.capacity.plan.model import Plan, ServicePlan
 from headroom.kubectl import Manifest
 from headroom.ops.doctor import objects
-from headroom.ops.doctor.model import Finding, Severity
+from headroom.ops.doctor.model import Anchor, Finding, Severity
 from headroom.ops.doctor.snapshot import PodTraffic, Snapshot, Traffic
 
 SKEWED = 1.5
@@ -22,6 +22,8 @@ def selector(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
     """A Service that misses pods of its own, or takes in those of others."""
     for service in plan.services:
         live = _service(seen, service)
+        if live is None and not any(objects.place(d) == f"{service.namespace}/{service.key}" for d in seen.deployments):
+            continue
         if live is None:
             yield _finding(
                 "part-is-not-deployed", plan, service, "has no Service", "it was never deployed, or deleted", error=True
@@ -162,7 +164,7 @@ def _owned(pod: Manifest, service: ServicePlan) -> bool:
 
 
 def _finding(
-    anchor: str,
+    anchor: Anchor,
     plan: Plan,
     service: ServicePlan,
     symptom: str,

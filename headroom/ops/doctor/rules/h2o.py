@@ -7,7 +7,7 @@ from typing import Any
 
 from headroom.capacity.plan.model import H2OPlan, Plan
 from headroom.capacity.quantities import GI
-from headroom.ops.doctor.model import Finding, Severity
+from headroom.ops.doctor.model import Anchor, Finding, Severity
 from headroom.ops.doctor.snapshot import Snapshot
 from headroom.ops.verify.h2o import FULL
 
@@ -70,7 +70,9 @@ def _facts(seen: Snapshot) -> Mapping[str, Any] | None:
     return next((t["cloud"] for t in seen.h2o if t.get("cloud")), None)
 
 
-def _finding(h2o: H2OPlan, anchor: str, symptom: str, because: str, fix: str, *, evidence: tuple[str, ...]) -> Finding:
+def _finding(
+    h2o: H2OPlan, anchor: Anchor, symptom: str, because: str, fix: str, *, evidence: tuple[str, ...]
+) -> Finding:
     return Finding(
         anchor=anchor,
         severity=Severity.error,

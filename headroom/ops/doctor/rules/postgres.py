@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headroom.capacity.plan.model import Plan, PostgresPlan
-from headroom.ops.doctor.model import Finding, Severity
+from headroom.ops.doctor.model import Anchor, Finding, Severity
 from headroom.ops.doctor.snapshot import PostgresNode, Snapshot
 from headroom.ops.verify.postgres import LARGEST_LAG_BYTES
 
@@ -102,7 +102,7 @@ def _patronictl(postgres: PostgresPlan, pod: str, command: str) -> str:
 
 def _finding(
     postgres: PostgresPlan,
-    anchor: str,
+    anchor: Anchor,
     shard: int,
     symptom: str,
     because: str,

@@ -48,7 +48,7 @@ def _runs(status: Manifest) -> bool:
 
 
 def _because(pod: Manifest, failing: list[str]) -> str:
-    words = " ".join(failing).lower()
+    words = next(iter(failing), "").lower()  # the newest; those of its start are older
     if "tartup probe" in words:
         return "its startup probe does not pass: it is slower to start than it is given, or waits for something"
     if "503" in words or "statuscode: 5" in words:

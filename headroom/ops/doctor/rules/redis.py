@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from headroom.capacity.plan.model import Plan, RedisPlan
-from headroom.ops.doctor.model import Finding, Severity
+from headroom.ops.doctor.model import Anchor, Finding, Severity
 from headroom.ops.doctor.snapshot import Snapshot
 
 FULL = 0.9
@@ -123,7 +123,7 @@ def _alive(seen: Snapshot) -> list[Mapping[str, Any]]:
 
 def _finding(
     redis: RedisPlan,
-    anchor: str,
+    anchor: Anchor,
     symptom: str,
     because: str,
     fix: str,

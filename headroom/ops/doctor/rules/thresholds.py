@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headroom.capacity.plan.model import Plan, ServicePlan
-from headroom.ops.doctor.model import Finding, Severity
+from headroom.ops.doctor.model import Anchor, Finding, Severity
 from headroom.ops.doctor.snapshot import Snapshot, Traffic
 
 ERROR_SHARE = 0.01
@@ -96,7 +96,7 @@ def _rate(traffic: Traffic) -> str:
 
 
 def _finding(
-    anchor: str,
+    anchor: Anchor,
     service: ServicePlan,
     symptom: str,
     because: str,

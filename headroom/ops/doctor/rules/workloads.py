@@ -14,6 +14,12 @@ def missing(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
     """A Deployment or StatefulSet of the plan is not there, or a set has fewer pods than the plan."""
     deployments = {objects.place(d) for d in seen.deployments}
     sets = {objects.place(s): s for s in seen.stateful_sets}
+    planned = [*_deployments(plan), *((c, place) for c, place, _ in _sets(plan))]
+    if planned and not any(place in deployments or place in sets for _, place in planned):
+        yield _finding(
+            plan, "cluster", f"stack {plan.stack}", "is not on this cluster", "nothing of it is in its namespaces"
+        )
+        return
     for component, place in _deployments(plan):
         if place not in deployments:
             yield _finding(plan, component, f"Deployment {place}", "is not there", "it was never deployed, or deleted")
