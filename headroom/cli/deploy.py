@@ -16,7 +16,7 @@ from headroom.cli.console import ConsoleProgress, err, out
 from headroom.engine import select
 from headroom.engine.model import Action, Change, Changes
 from headroom.errors import InputError
-from headroom.ops import deploy
+from headroom.ops import deploy, history
 
 STYLE: dict[Action, str] = {
     "create": "green",
@@ -63,7 +63,12 @@ def up(
     if request.cluster is None and not yes:
         show(engine.preview(deployment, progress))
         _ask(f"do this on {request.target.title}?")
-    result = engine.up(deployment, progress)
+    plan = request.plan()
+    text, deployed = (
+        file.read_text(encoding="utf-8") for file in (request.file, deployment.config_file or request.file)
+    )
+    with history.deploying(request.target.kubectl, stack, plan.namespace, "up", text=text, deployed=deployed):
+        result = engine.up(deployment, progress)
     show(result.changes, unchanged=False, most_created=MOST_CREATED)
     for kept in result.kept:
         err.print(f"[dim]kept, it holds data:[/dim] {escape(kept)}")
@@ -71,7 +76,7 @@ def up(
     if not request.target.real_pods:
         out.print("[yellow]its nodes are fake: pods are objects only, no software runs in them[/yellow]")
     elif request.cluster is not None:
-        keys = {service.key for service in request.plan().services}
+        keys = {service.key for service in plan.services}
         for service in local.status(name).services:
             if service.name in keys and service.reach:
                 out.print(f"call {service.name}: curl http://{service.reach}/health/ready")
@@ -99,6 +104,7 @@ def down(
     if request.cluster is None and not yes:
         _ask(f"delete stack {stack}{' and all its data' if delete_data else ''} on {request.target.title}?")
     result = engine.down(deploy.bare(request), progress, delete_data=delete_data)
+    history.forget(request.target.kubectl, request.plan().namespace)
     show(result.changes)
     for kept in result.kept:
         out.print(f"kept, it holds data: {escape(kept)}")

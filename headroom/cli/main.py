@@ -27,6 +27,7 @@ COMMANDS = {
     "doctor": ("headroom.cli.doctor", "doctor"),
     "load": ("headroom.cli.load", "load"),
     "features": ("headroom.cli.features", "app"),
+    "scale": ("headroom.cli.scale", "scale"),
     "local": ("headroom.cli.local", "app"),
     "backend": ("headroom.cli.backend", "app"),
     "secrets": ("headroom.cli.secrets", "app"),

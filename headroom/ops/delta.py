@@ -37,10 +37,15 @@ class Delta:
     before: Mapping[ObjectId, Manifest]
     changed: tuple[RenderedObject, ...]
     removed: tuple[RenderedObject, ...]
+    after: Mapping[ObjectId, RenderedObject]
 
     def without(self, *kinds: str) -> Delta:
         """The same, leaving some kinds as they are."""
         return replace(self, changed=tuple(o for o in self.changed if o.id.kind not in kinds))
+
+    def find(self, kind: str, name: str) -> RenderedObject | None:
+        """An object as it will be, changed or not."""
+        return next((o for i, o in self.after.items() if (i.kind, i.name) == (kind, name)), None)
 
     def lines(self) -> list[str]:
         """One line an object, for a person."""
@@ -64,7 +69,7 @@ def compare(old: Rendered, new: Rendered) -> Delta:
     wanted = {o.id for o in new.objects}
     changed = [o for o in new.objects if not o.is_secret and was.get(o.id) != o.manifest]
     removed = [o for o in reversed(old.objects) if o.id not in wanted and not record.retained(o.id, o.retain)]
-    return Delta(new.stack, was, tuple(changed), tuple(removed))
+    return Delta(new.stack, was, tuple(changed), tuple(removed), {o.id: o for o in new.objects})
 
 
 def _rendered(request: Request, built: bool) -> Rendered:

@@ -10,14 +10,17 @@ import base64
 import gzip
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from headroom.engine import live
-from headroom.errors import EnvironmentFailure
+from headroom.errors import EnvironmentFailure, HeadroomError
 from headroom.kubectl import Kubectl
+from headroom.ops import deploy
+from headroom.ops.deploy import Request
+from headroom.progress import Silent
 
 NAME = "headroom-history"
 MOST = 10
@@ -51,6 +54,12 @@ def read(kubectl: Kubectl, namespace: str) -> tuple[Revision, ...]:
         ) from error
 
 
+def texts(request: Request) -> tuple[str, str]:
+    """A stack file as a person wrote it, and as it is deployed. Raises InputError for one that cannot work."""
+    deployed = deploy.prepare(request, Silent()).config_file or request.file
+    return request.file.read_text(encoding="utf-8"), deployed.read_text(encoding="utf-8")
+
+
 def current(revisions: Sequence[Revision]) -> Revision | None:
     """What was deployed last, ready or not."""
     return revisions[-1] if revisions else None
@@ -76,7 +85,8 @@ def deploying(
         yield
     except BaseException:
         if there:
-            _write(kubectl, stack, namespace, (*before, replace(fresh, state="failed")))
+            with suppress(HeadroomError):  # the cluster may be what failed
+                _write(kubectl, stack, namespace, (*before, replace(fresh, state="failed")))
         raise
     if fresh.state != "healthy":
         _write(kubectl, stack, namespace, (*before, replace(fresh, state="healthy")))

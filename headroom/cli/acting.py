@@ -1,0 +1,52 @@
+"""What the commands that act on a live stack share: their options, their question, and the words for what changes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from headroom import project
+from headroom.cli import target
+from headroom.cli.console import err, out
+from headroom.errors import InputError
+from headroom.ops.deploy import Request
+
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Do not ask. Needed in prod and with --context where nobody is there.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, show what would change, change nothing.")]
+AllowDirty = Annotated[
+    bool, typer.Option("--allow-dirty", help="Go on although the stack file has edits that are not committed to git.")
+]
+Because = Annotated[
+    str, typer.Option("--because", help="Why, for whoever reads the stack file and the plan.", show_default=False)
+]
+
+
+def request(stack: str, config: Path | None, context: str | None, name: str) -> Request:
+    """The stack, its file and the cluster that the options name."""
+    file = config or project.stack_file(stack)
+    where, cluster = target.resolve(context, name)
+    return Request(stack, file, where, cluster)
+
+
+def say(lines: Iterable[str], warnings: Iterable[str] = ()) -> None:
+    """What will change, on stdout; what to mind, on stderr."""
+    for line in lines:
+        out.print(f"  {escape(line)}")
+    for warning in warnings:
+        err.print(f"[yellow]warning:[/yellow] {escape(warning)}")
+
+
+def confirm(request: Request, question: str, *, environment: str, yes: bool) -> None:
+    """Ask before a cluster of the user's or a prod stack is changed; `--yes` is the answer where nobody is there."""
+    if yes or (request.cluster is not None and environment != "prod"):
+        return
+    if not sys.stdin.isatty():
+        raise InputError(f"{question.rstrip('?')}: nobody is there to confirm it", fix="add --yes")
+    typer.confirm(f"{question} on {request.target.title}", abort=True)
