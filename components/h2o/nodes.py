@@ -48,7 +48,7 @@ def stateful_set_spec(
 
 
 def _pod(plan: H2OPlan, owner: Identity, images: ImagesPlan, login_secret: str) -> Manifest:
-    scratch, mounts = pods.scratch({"/tmp": "4Gi"})  # noqa: S108  of the container: logs, and what H2O spills
+    scratch, mounts = pods.scratch({"/tmp": plan.scratch_size.value})  # noqa: S108  of the container
     run = {"name": "run", "mountPath": RUN_FOLDER}
     export = [] if plan.export_s3 else [{"name": "export", "mountPath": EXPORT_FOLDER}]
     login = {"name": "login", "mountPath": LOGIN_FOLDER, "readOnly": True}
@@ -145,7 +145,10 @@ def token_source() -> Manifest:
 
 
 def _java(plan: H2OPlan) -> list[str]:
-    return [f"-Xmx{octets(plan.heap.value) // GI}g"]
+    heap = f"-Xmx{octets(plan.heap.value) // GI}g"
+    # It works outside the heap, in memory that a plan without it has not set aside; and loading it is a start's
+    # longest step.
+    return [heap] if plan.xgboost else [heap, "-Dsys.ai.h2o.ext.core.toggle.XGBoost=False"]
 
 
 def _h2o(plan: H2OPlan) -> list[str]:

@@ -60,7 +60,16 @@ def test_the_cluster_of_prod(rendered: Callable[[str], Rendered]) -> None:
 
 
 def test_xgboost_takes_heap_away(render_config: Callable[..., Rendered]) -> None:
-    assert "-Xmx32g" in container(render_config(stack(xgboost=True)), "h2o")["command"]
+    off = "-Dsys.ai.h2o.ext.core.toggle.XGBoost=False"
+    with_it = container(render_config(stack(xgboost=True)), "h2o")["command"]
+    assert ("-Xmx32g" in with_it, off in with_it) == (True, False)
+    assert off in container(render_config(stack()), "h2o")["command"], "else it would take what the heap has"
+
+
+def test_a_nodes_own_disk_is_of_the_plan(render_config: Callable[..., Rendered]) -> None:
+    for given, size in ({}, "43Gi"), ({"override": {"scratchSize": {"value": "9Gi", "because": "small"}}}, "9Gi"):
+        volumes = nodes(render_config(stack(**given))).manifest["spec"]["template"]["spec"]["volumes"]
+        assert {"name": "tmp", "emptyDir": {"sizeLimit": size}} in volumes
 
 
 def test_discovery_by_flatfile(render_config: Callable[..., Rendered]) -> None:

@@ -64,7 +64,13 @@ PGBOUNCER = {
     "max_db_connections": POSITIVE,
 }
 REDIS = {"masters": PODS, "maxmemory": MEMORY, "containerMemory": MEMORY, "volumeSize": VOLUME}
-H2O = {"nodes": PODS, "heap": MEMORY, "containerMemory": MEMORY, "exportVolumeSize": VOLUME}
+H2O = {
+    "nodes": PODS,
+    "heap": MEMORY,
+    "containerMemory": MEMORY,
+    "exportVolumeSize": VOLUME,
+    "scratchSize": VOLUME,
+}
 
 
 def of(settings: Mapping[str, BeforeValidator]) -> BeforeValidator:

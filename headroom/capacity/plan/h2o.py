@@ -29,6 +29,8 @@ FRAME_FACTOR = 4
 """Frames want about four times their size: themselves and what algorithms make of them."""
 NODES = 3
 EXPORT_FACTOR = 2
+SCRATCH_GIB = 3
+"""Logs, and the native libraries that the jar unpacks."""
 NO_COMPRESSED_POINTERS = (32, 48)
 GUARD = {"guard": small("10m", "32Mi", "100m", "64Mi", "keeps the leader's label true and the cluster whole")}
 
@@ -66,6 +68,7 @@ def plan_h2o(
             cpu_factor=1,
         ),
         export_volume_size=_export(demand, data, nodes.value * gib),
+        scratch_size=_scratch(demand, gib),
         discovery=demand.discovery,
         xgboost=demand.xgboost,
         storage_class=demand.export_volume.storage_class,
@@ -143,5 +146,19 @@ def _export(demand: H2ODemand, data: Fraction | None, heap_gib: int) -> Sized[st
     if octets(found.value) < held:
         raise refusal(
             "h2o.exportVolume.size", f"is {found.value}, and must hold {what} around a resize", f"{text} is safe"
+        )
+    return found
+
+
+def _scratch(demand: H2ODemand, heap_gib: int) -> Sized[str]:
+    """The node's own disk, which Kubernetes evicts a pod for exceeding: H2O spills what its heap cannot keep."""
+    text = f"{heap_gib + SCRATCH_GIB}Gi"
+    why = f"heap {heap_gib}Gi, spilled whole, + {SCRATCH_GIB}Gi of logs and libraries = {text}"
+    found = overridden_bytes(Sized("scratchSize", text, "", why, "heap"), demand.override, volume=True)
+    if octets(found.value) < SCRATCH_GIB * GI:
+        raise refusal(
+            "h2o.override.scratchSize.value",
+            f"is {found.value}, and logs and libraries alone take up to {SCRATCH_GIB}Gi",
+            f"{text} is safe",
         )
     return found

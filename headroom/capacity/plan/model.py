@@ -200,6 +200,8 @@ class PostgresPlan:
     buckets: Sized[int]
     storage_class: str | None
     existing_secret: str | None
+    api_servers: tuple[str, ...] = ()
+    """Networks (CIDR) of the API server; empty where they are not known."""
     sidecars: Sidecars = field(default_factory=dict)
 
 
@@ -255,6 +257,8 @@ class H2OPlan:
     container_memory: Sized[str]
     resources: Resources
     export_volume_size: Sized[str]
+    scratch_size: Sized[str]
+    """What a node may write to its own disk."""
     discovery: Literal["dns", "flatfile"]
     xgboost: bool
     storage_class: str | None

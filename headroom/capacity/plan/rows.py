@@ -99,6 +99,7 @@ def of_h2o(plan: H2OPlan) -> Iterator[Line]:
         plan.container_memory,
         *_resources(plan.resources),
         plan.export_volume_size,
+        plan.scratch_size,
     ]
     yield from _lines("h2o", settings)
     yield from _sidecars("h2o", plan)

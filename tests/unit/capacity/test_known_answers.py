@@ -221,6 +221,7 @@ def test_h2o_nodes(planned: MakePlan, value: Value) -> None:
     made = planned(h2o={"demand": {"dataset": "60GB"}, "node": {"memory": "64Gi"}})
     assert value(made, "h2o", "nodes") == 6
     assert value(made, "h2o", "exportVolumeSize") == "112Gi"
+    assert value(made, "h2o", "scratchSize") == "43Gi"
 
 
 def test_growth(planned: MakePlan, value: Value) -> None:
