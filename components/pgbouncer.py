@@ -129,7 +129,7 @@ class PgBouncer(pulumi.ComponentResource):
             "selector": owner.selector(),
             "ports": [{"name": "postgres", "port": PORT, "targetPort": "postgres", "protocol": "TCP"}],
         }
-        policy = access.pooler_policy(owner, PORT, METRICS_PORT)
+        policy = access.pooler_policy(owner, PORT, METRICS_PORT, self._args.postgres.api_servers)
         skip = {"pulumi.com/skipAwait": "true"}
         return [
             self._object("service", "v1", "Service", owner.metadata(annotations=skip), {"spec": service}, self._child),

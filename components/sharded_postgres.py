@@ -44,12 +44,14 @@ class ShardedPostgres(pulumi.ComponentResource):
     """The services' own. Its Secret is named by its content: another password rolls their pods."""
     shard_map: str
     """The ConfigMap with the bucket map, `map.json`."""
+    api_servers: tuple[str, ...]
+    """Networks of the API server, which the pods talk to; empty where they are not known."""
 
     def __init__(self, name: str, args: ShardedPostgresArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("headroom:components:ShardedPostgres", name, None, opts)
         self._name, self._args, self._plan = name, args, args.plan
         self._child = child_options(self, opts)
-        self.shards = args.plan.shards.value
+        self.shards, self.api_servers = args.plan.shards.value, args.plan.api_servers
         self._owner = self._identity("postgres", "configuration")
         self.shard_map = "shard-map"
 
@@ -155,7 +157,7 @@ class ShardedPostgres(pulumi.ComponentResource):
             metadata["labels"] = {**metadata["labels"], **labels}
             logical = f"{key}-service{service.removeprefix(owner.name)}"
             made.append(self._object(logical, "v1", "Service", metadata, {"spec": spec}, self._after_guard))
-        policy = access.shard_policy(owner)
+        policy = access.shard_policy(owner, self._plan.api_servers)
         made.append(
             self._object(
                 f"{key}-network-policy",

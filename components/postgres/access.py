@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from components.metadata import Identity, monitoring, stack_namespaces
 from components.objects import Manifest
 from components.postgres.settings import PORT, REST_PORT
@@ -34,7 +36,7 @@ def role_rules(owner: Identity, copies: int) -> list[Manifest]:
     ]
 
 
-def shard_policy(owner: Identity) -> Manifest:
+def shard_policy(owner: Identity, api_servers: Sequence[str]) -> Manifest:
     """In: PgBouncer and the bootstrap Job, its own members, monitoring. Out: its own members and the API server."""
     mine = {"podSelector": {"matchLabels": owner.selector()}}
     return {
@@ -44,7 +46,7 @@ def shard_policy(owner: Identity) -> Manifest:
             {"from": [mine, _app(POOLER), _app(BOOTSTRAP)], "ports": ports(PORT)},
             {"from": [mine, _app(BOOTSTRAP), monitoring()], "ports": ports(REST_PORT)},
         ],
-        "egress": [{"to": [mine], "ports": ports(PORT, REST_PORT)}, api_server()],
+        "egress": [{"to": [mine], "ports": ports(PORT, REST_PORT)}, api_server(api_servers)],
     }
 
 
@@ -57,7 +59,7 @@ def bootstrap_policy(owner: Identity) -> Manifest:
     }
 
 
-def pooler_policy(owner: Identity, port: int, metrics_port: int) -> Manifest:
+def pooler_policy(owner: Identity, port: int, metrics_port: int, api_servers: Sequence[str]) -> Manifest:
     """In: the stack's own pods, monitoring. Out: every shard, and the API server, which tells of new primaries."""
     return {
         "podSelector": {"matchLabels": owner.selector()},
@@ -66,7 +68,7 @@ def pooler_policy(owner: Identity, port: int, metrics_port: int) -> Manifest:
             {"from": [stack_namespaces(owner.stack)], "ports": ports(port)},
             {"from": [monitoring()], "ports": ports(metrics_port)},
         ],
-        "egress": [{"to": [shards()], "ports": ports(PORT)}, api_server()],
+        "egress": [{"to": [shards()], "ports": ports(PORT)}, api_server(api_servers)],
     }
 
 
@@ -75,9 +77,11 @@ def shards() -> Manifest:
     return {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "database"}}}
 
 
-def api_server() -> Manifest:
-    """Its address is the cluster's affair; a policy can only name its ports."""
-    return {"ports": ports(443, 6443)}
+def api_server(networks: Sequence[str]) -> Manifest:
+    """An egress rule to the API server. No selector can name it, for it is no pod: only those who run the cluster know
+    its networks (CIDR). Without them its ports are open to everywhere."""
+    to = {"to": [{"ipBlock": {"cidr": network}} for network in networks]} if networks else {}
+    return {**to, "ports": ports(443, 6443)}
 
 
 def ports(*numbers: int) -> list[Manifest]:

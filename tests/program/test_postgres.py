@@ -154,6 +154,28 @@ def test_patroni_may_touch_its_own_alone(rendered: Callable[[str], Rendered]) ->
         assert not set(rule["verbs"]) & {"*", "delete", "deletecollection"}
 
 
+def test_the_way_out_leads_to_the_shards_and_the_api_server_alone(
+    config: Callable[[str], Config], render_config: Callable[..., Rendered]
+) -> None:
+    dev = config("dev")
+    names = {"pg-shard-0": 2, "pgbouncer": 2, "pg-bootstrap": 1}
+
+    def ways_out() -> dict[str, Any]:
+        stack = render_config(dev)
+        return {name: stack.find("NetworkPolicy", name).manifest["spec"]["egress"] for name in names}
+
+    ports = [{"protocol": "TCP", "port": port} for port in (443, 6443)]
+    anywhere = ways_out()
+    assert {name: len(rules) for name, rules in anywhere.items()} == names
+    assert anywhere["pg-shard-0"][1] == anywhere["pgbouncer"][1] == {"ports": ports}
+    dev["headroom:postgres"]["apiServers"] = ["10.1.0.0/28", "10.2.0.1/32"]
+    narrow = {"to": [{"ipBlock": {"cidr": c}} for c in ("10.1.0.0/28", "10.2.0.1/32")], "ports": ports}
+    known = ways_out()
+    assert known["pg-shard-0"][1] == known["pgbouncer"][1] == narrow
+    for rules in known.values():
+        assert all("to" in rule for rule in rules)
+
+
 def test_state_is_there_before_patroni_and_kept_with_the_data(stack: Rendered) -> None:
     for o in stack.objects:
         if o.id.kind != "StatefulSet" or not o.id.name.startswith("pg-shard-"):

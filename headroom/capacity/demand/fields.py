@@ -6,6 +6,7 @@ environment variable or an annotation is checked here, so that nothing crafted t
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -178,6 +179,13 @@ def _cron(raw: object) -> str:
     return " ".join(fields)
 
 
+def _network(raw: object) -> str:
+    try:
+        return str(ipaddress.ip_network(text(raw, 50)))
+    except ValueError as error:
+        raise Problem(f"is not a network: {error}", fix="for example 10.0.0.0/28, or 10.0.0.1/32") from error
+
+
 def _flag(raw: object) -> bool:
     if isinstance(raw, bool):
         return raw
@@ -190,6 +198,8 @@ NAME_RULE = "must be a DNS label: lower-case letters, digits and dashes, at most
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Text = Annotated[str, BeforeValidator(text)]
 Reason = Annotated[str, BeforeValidator(_reason)]
+Network = Annotated[str, BeforeValidator(_network)]
+"""Addresses in CIDR notation."""
 Namespace = Annotated[str, BeforeValidator(_namespace)]
 ServiceKey = Annotated[
     str,

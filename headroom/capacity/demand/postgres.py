@@ -8,7 +8,7 @@ from pydantic import Field
 
 from headroom.capacity import quantities
 from headroom.capacity.demand.base import Part
-from headroom.capacity.demand.fields import Cpu, Dataset, Growth, Memory, ObjectName, Rate, RateOrZero, bounded
+from headroom.capacity.demand.fields import Cpu, Dataset, Growth, Memory, Network, ObjectName, Rate, RateOrZero, bounded
 from headroom.capacity.demand.overrides import PostgresOverrides
 from headroom.capacity.demand.services import Limits
 
@@ -35,7 +35,7 @@ class Shard(Part):
 
 
 class PostgresDemand(Part):
-    """Sharded PostgreSQL."""
+    """Sharded PostgreSQL. `api_servers` are the networks in which the cluster's API server is, where they are known."""
 
     demand: Stored | None = None
     shard: Shard = Shard()
@@ -43,4 +43,5 @@ class PostgresDemand(Part):
     max_connections: Connections | None = None
     storage_class: ObjectName | None = None
     existing_secret: ObjectName | None = None
+    api_servers: Annotated[tuple[Network, ...], Field(max_length=20)] = ()
     override: PostgresOverrides = Field(default_factory=dict)

@@ -77,6 +77,7 @@ def plan_postgres(
         buckets=Sized("buckets", BUCKETS, "buckets", "fixed for the life of the data", "design"),
         storage_class=demand.storage_class,
         existing_secret=demand.existing_secret,
+        api_servers=demand.api_servers,
         sidecars={"keeper": KEEPER},
     )
     return plan, [capacity, writes], _cautions(plan)

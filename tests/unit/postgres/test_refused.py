@@ -35,6 +35,8 @@ def made(postgres: dict[str, Any], pgbouncer: dict[str, Any] | None = None) -> p
             ["over max_connections 100", "default_pool_size"],
         ),
         ({"maxConnections": 15}, None, ["maxConnections is 15", "smallest pools"]),
+        ({"apiServers": ["10.0.0.1/8"]}, None, ["apiServers", "has host bits set", "10.0.0.0/28"]),
+        ({"apiServers": ["kubernetes.default"]}, None, ["apiServers", "is not a network"]),
         ({"override": {"shards": {"value": 300, "because": "x"}}}, None, ["shards", "256"]),
     ],
 )
