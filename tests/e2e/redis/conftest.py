@@ -113,7 +113,7 @@ def eventually() -> Callable[..., Any]:
 class Ledger:
     """The process of `ledger.py`, and what it tells."""
 
-    def __init__(self, redis: Redis, prefix: str) -> None:
+    def __init__(self, redis: Redis, prefix: str, timeout_ms: int = 250) -> None:
         init = processes.living(redis.cluster.state, room.INIT)
         assert init is not None
         # In the cluster's network, with this machine's files: the client library is that of the project.
@@ -127,7 +127,8 @@ class Ledger:
         )
         dns = redis.kubectl.find("service", *DNS_SERVICE)
         assert dns is not None
-        self._send(json.dumps({"url": redis.url(), "dns": dns["spec"]["clusterIP"], "prefix": prefix}))
+        given = {"url": redis.url(), "dns": dns["spec"]["clusterIP"], "prefix": prefix, "timeout_ms": timeout_ms}
+        self._send(json.dumps(given))
 
     def ask(self, command: str) -> dict[str, Any]:
         self._send(command)
@@ -138,7 +139,12 @@ class Ledger:
     def writes_again(self, seconds: float = 60) -> None:
         """Wait until writes are acknowledged, and have been for a second."""
         before = self.ask("tell")["acknowledged"]
-        until(lambda: (now := self.ask("tell"))["acknowledged"] > before + 50 and now["silent_s"] < 0.5, seconds)
+
+        def look() -> bool:
+            now = self.ask("tell")
+            return now["acknowledged"] > before + 50 and now["silent_s"] is not None and now["silent_s"] < 1
+
+        until(look, seconds)
 
     def close(self) -> None:
         self._send("end")
@@ -176,11 +182,13 @@ def sharded(cluster: local.Cluster, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-def ledger(request: pytest.FixtureRequest) -> Iterator[Callable[[Redis], Ledger]]:
+def ledger(request: pytest.FixtureRequest) -> Iterator[Callable[..., Ledger]]:
+    """A ledger of the test's own. Its patience is short, for a frozen master must not keep a client for long; where
+    an error is the finding, a longer one keeps a busy machine out of it."""
     open_: list[Ledger] = []
 
-    def go(redis: Redis) -> Ledger:
-        made = Ledger(redis, f"{request.node.name}-{os.getpid()}-{len(open_)}-")
+    def go(redis: Redis, timeout_ms: int = 250) -> Ledger:
+        made = Ledger(redis, f"{request.node.name}-{os.getpid()}-{len(open_)}-", timeout_ms)
         open_.append(made)
         made.writes_again()
         made.ask("mark")

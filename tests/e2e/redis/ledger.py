@@ -1,7 +1,7 @@
 """A client that writes and reads without a pause and remembers what was acknowledged.
 
 Runs as a process of its own in the cluster's network, outside every pod, with the client of the inference service.
-First line of stdin: a JSON object (`url`, `dns`, `prefix`). Then commands, each answered with a line of JSON:
+First line of stdin: a JSON object (`url`, `dns`, `prefix`, `timeout_ms`). Then commands, each answered with one of JSON:
 `mark` (figures from here on), `tell` (figures since the mark), `check` (reads everything that was ever acknowledged),
 `fill N` (N keys as fast as possible), `end`.
 """
@@ -17,12 +17,18 @@ import socket
 import struct
 import sys
 import time
+from collections import deque
 from typing import Any
+
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
+from redis.crc import key_slot
 
 from inference.redis_client import connect
 from inference.settings import Settings
 
 PAUSE_SECONDS = 0.004
+WRITERS = 3
+"""Each writes to a third of the slots: in a Cluster one master's outage must not hide behind the others."""
 AT_ONCE = 20
 """Commands in flight, each on a connection of its own."""
 
@@ -62,28 +68,36 @@ def address(server: str, name: str) -> str:
 
 
 class Ledger:
-    """What was acknowledged, and when. `reads` and `writes` are (began, ended, error or empty)."""
+    """What was acknowledged, and when. `reads` and `writes` (by writer) are (began, ended, error or empty)."""
 
-    def __init__(self, url: str, prefix: str) -> None:
-        # Half a second a command: a frozen master must not keep a client for long.
-        self.client: Any = connect(Settings.model_validate({"redis_url": url, "redis_timeout_ms": 250}))
+    def __init__(self, url: str, prefix: str, timeout_ms: int) -> None:
+        # The client gives a command twice this.
+        self.client: Any = connect(Settings.model_validate({"redis_url": url, "redis_timeout_ms": timeout_ms}))
         self.prefix = prefix
         self.acknowledged: list[int] = []
         self.begun = 0
-        self.writes: list[tuple[float, float, str]] = []
+        self.writes: list[list[tuple[float, float, str]]] = [[] for _ in range(WRITERS)]
+        self.waiting: list[deque[int]] = [deque() for _ in range(WRITERS)]
         self.reads: list[tuple[float, float, str]] = []
 
-    async def write(self) -> None:
+    def following(self, writer: int) -> int:
+        """The next number whose key is in a writer's slots."""
+        while not self.waiting[writer]:
+            self.begun += 1
+            slot: int = key_slot(f"{self.prefix}{self.begun}".encode())
+            self.waiting[slot * WRITERS // SLOTS].append(self.begun)
+        return self.waiting[writer].popleft()
+
+    async def write(self, writer: int) -> None:
         while True:
-            began, self.begun = time.monotonic(), self.begun + 1
-            error = ""
+            number, began, error = self.following(writer), time.monotonic(), ""
             try:
-                await self.client.set(f"{self.prefix}{self.begun}", self.begun)
-                self.acknowledged.append(self.begun)
+                await self.client.set(f"{self.prefix}{number}", number)
+                self.acknowledged.append(number)
             except Exception as failure:  # whatever the library lets out is what a service would see
                 error = f"{type(failure).__name__}: {failure}"
-            self.writes.append((began, time.monotonic(), error))
-            await asyncio.sleep(PAUSE_SECONDS)
+            self.writes[writer].append((began, time.monotonic(), error))
+            await asyncio.sleep(WRITERS * PAUSE_SECONDS)
 
     async def read(self) -> None:
         while True:
@@ -98,24 +112,24 @@ class Ledger:
             self.reads.append((began, time.monotonic(), error))
 
     def mark(self) -> dict[str, Any]:
-        self.writes.clear()
-        self.reads.clear()
+        for done in (*self.writes, self.reads):
+            done.clear()
         return {}
 
     def tell(self) -> dict[str, Any]:
-        writes, reads = list(self.writes), list(self.reads)
-        good = [ended for _, ended, error in writes if not error]
-        gaps = [b - a for a, b in itertools.pairwise(good)]
+        writes, reads, now = [each for done in self.writes for each in done], list(self.reads), time.monotonic()
+        good = [[ended for _, ended, error in done if not error] for done in self.writes]
+        gaps = [b - a for ends in good for a, b in itertools.pairwise(ends)]
         took = sorted(1000 * (ended - began) for began, ended, error in writes if not error)
         return {
-            "acknowledged": len(good),
+            "acknowledged": len(took),
             "write_errors": sorted({error for *_, error in writes if error})[:10],
             "failed_writes": sum(bool(error) for *_, error in writes),
             "reads": len(reads),
             "failed_reads": sum(bool(error) for *_, error in reads),
             "read_errors": sorted({error for *_, error in reads if error})[:10],
             "longest_gap_s": round(max(gaps, default=0.0), 3),
-            "silent_s": round(time.monotonic() - good[-1], 3) if good else None,
+            "silent_s": round(max(now - ends[-1] for ends in good), 3) if all(good) else None,
             "p50_ms": round(took[len(took) // 2], 2) if took else None,
             "p99_ms": round(took[int(len(took) * 0.99)], 2) if took else None,
         }
@@ -150,8 +164,9 @@ async def main() -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     given = json.loads(await lines.readline())
     resolver(given["dns"])
-    ledger = Ledger(given["url"], given["prefix"])
-    working = [asyncio.create_task(ledger.write()), asyncio.create_task(ledger.read())]
+    ledger = Ledger(given["url"], given["prefix"], given["timeout_ms"])
+    work = [*(ledger.write(writer) for writer in range(WRITERS)), ledger.read()]
+    working = [asyncio.create_task(each) for each in work]
     while (line := (await lines.readline()).decode().split()) and line[0] != "end":
         answer: Any
         match line:

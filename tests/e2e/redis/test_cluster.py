@@ -14,6 +14,7 @@ from headroom.local import faults
 
 pytestmark = pytest.mark.e2e
 
+PATIENT_MS = 1000
 FAILOVER_SECONDS = 8
 LOSS_SECONDS = 5.0
 
@@ -88,7 +89,7 @@ def test_grows_and_shrinks_under_load(
     sharded: Any, ledger: Callable[..., Any], eventually: Callable[..., Any], keys: int
 ) -> None:
     """3 masters, 4, 3: no key lost, no error that the client's own redirects do not take care of."""
-    writing = ledger(sharded)
+    writing = ledger(sharded, PATIENT_MS)
     writing.ask(f"fill {keys}")
     writing.ask("mark")
     time.sleep(3)
@@ -168,7 +169,7 @@ def test_a_master_that_hangs(
 def test_a_rolling_update_fails_no_read(
     sharded: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]
 ) -> None:
-    writing = ledger(sharded)
+    writing = ledger(sharded, PATIENT_MS)
     sharded.kubectl.run("rollout", "restart", "statefulset/redis", "-n", sharded.name)
     sharded.kubectl.run("rollout", "status", "statefulset/redis", "-n", sharded.name, timeout=600)
     healthy(sharded, 3, eventually)

@@ -13,6 +13,7 @@ from headroom.local import faults
 
 pytestmark = pytest.mark.e2e
 
+PATIENT_MS = 1000
 FAILOVER_SECONDS = 10
 """The promise, from the kill to an acknowledged write."""
 LOSS_SECONDS = 5.0
@@ -181,7 +182,7 @@ def test_a_master_that_hangs(
 def test_a_rolling_update_fails_no_read(
     sentinel: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]
 ) -> None:
-    writing = ledger(sentinel)
+    writing = ledger(sentinel, PATIENT_MS)
     sentinel.kubectl.run("rollout", "restart", "statefulset/redis", "-n", sentinel.name)
     sentinel.kubectl.run("rollout", "status", "statefulset/redis", "-n", sentinel.name, timeout=300)
     leader(sentinel, eventually)
