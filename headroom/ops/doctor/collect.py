@@ -62,7 +62,7 @@ def collect(
         if not real_pods:
             seen = replace(seen, unseen=(Unseen("what runs in the pods", "the nodes are fake, nothing runs"),))
             return replace(seen, unseen=(*seen.unseen, *questions.unseen), failures=tuple(questions.failures))
-        flows = traffic.begin(kubectl, questions, seen, wanted, promises)
+        flows = traffic.begin(kubectl, questions, wanted, promises)
         logs = _logs(kubectl, questions, seen)
         usage = _usage(kubectl, questions, seen)
         volumes = _volumes(kubectl, questions, seen)

@@ -5,18 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-
-from prometheus_client.parser import text_string_to_metric_families
 
 from headroom.capacity.demand import StackDemand
 from headroom.capacity.plan.model import ServicePlan
 from headroom.errors import EnvironmentFailure
-from headroom.kubectl import Kubectl, Manifest
-from headroom.ops import inside, prometheus
-from headroom.ops.doctor import objects
+from headroom.kubectl import Kubectl
+from headroom.ops import prometheus
 from headroom.ops.doctor.ask import Asked, Questions
-from headroom.ops.doctor.snapshot import PodTraffic, Snapshot, Traffic, Unseen
+from headroom.ops.doctor.snapshot import PodTraffic, Traffic, Unseen
+from headroom.ops.signals import METRICS, UNCOUNTED, Counters, Reading, Watcher
 
 WINDOW_SECONDS = 120
 """Over which Prometheus is asked."""
@@ -24,31 +21,14 @@ BETWEEN_SECONDS = 5.0
 """Between the two looks at the pods, where there is no Prometheus."""
 FEWEST = 100
 """Requests, below which a 99th percentile says nothing."""
-# What probes and scrapes ask for.
-_NOT_WORK = ("/health", "/metrics", "/livez", "/readyz", "/startupz", "/api/status")
-_PODS = 50
 
 
 @dataclass(frozen=True)
 class Promise:
     """What a stack file says of a service's load: p99 in seconds and requests a second, None where it says nothing."""
 
-    p99: float | None
-    target: float | None
-
-
-@dataclass(frozen=True)
-class Series:
-    """The names of a program's request counter and latency histogram."""
-
-    requests: str
-    duration: str
-
-
-SERIES: Mapping[tuple[str, str], Series] = {
-    ("fastapi", "legacy"): Series("http_requests_total", "http_request_duration_seconds"),
-    ("inferadb", "legacy"): Series("inferadb_requests_total", "inferadb_request_duration_seconds"),
-}
+    p99: float | None = None
+    target: float | None = None
 
 
 def promises(demand: StackDemand) -> dict[str, Promise]:
@@ -61,149 +41,83 @@ def promises(demand: StackDemand) -> dict[str, Promise]:
     return found
 
 
-@dataclass(frozen=True)
-class Count:
-    """A pod's counters at one moment: requests, 5xx, and its latency histogram (upper bound in seconds to count)."""
-
-    at: float
-    requests: float
-    errors: float
-    buckets: Mapping[float, float]
+Look = tuple[float, dict[str, Counters]]
 
 
 @dataclass
 class Flows:
     """Measurements under way."""
 
-    questions: Questions
     kubectl: Kubectl
-    begun: float = 0.0
+    questions: Questions
+    promised: Mapping[str, Promise]
     measured: dict[str, Traffic] = field(default_factory=dict)
-    scraped: dict[str, tuple[Series, dict[str, Asked[Count | None]], dict[str, str], Promise]] = field(
-        default_factory=dict
-    )
+    watched: dict[str, tuple[ServicePlan, Asked[Look]]] = field(default_factory=dict)
 
     def end(self) -> dict[str, Traffic]:
         """Look at the pods again, and reckon."""
-        first = {
-            key: {pod: c for pod, asked in pods.items() if (c := asked.value(None)) is not None}
-            for key, (_, pods, _, _) in self.scraped.items()
-        }
-        if any(first.values()):
-            time.sleep(max(0.0, BETWEEN_SECONDS - (time.monotonic() - self.begun)))
-        for key, (series, _, paths, promise) in self.scraped.items():
-            again = {pod: _look(self.questions, self.kubectl, key, pod, paths[pod], series) for pod in first[key]}
-            second = {pod: c for pod, asked in again.items() if (c := asked.value(None)) is not None}
-            if second:
-                self.measured[key] = between(key, first[key], second, promise)
+        first = {key: asked.value((0.0, {})) for key, (_, asked) in self.watched.items()}
+        first = {key: look for key, look in first.items() if look[1]}
+        if first:
+            began = max(at for at, _ in first.values())
+            time.sleep(max(0.0, BETWEEN_SECONDS - (time.monotonic() - began)))
+        again = {key: _look(self.kubectl, self.questions, self.watched[key][0]) for key in first}
+        for key, asked in again.items():
+            second = asked.value((0.0, {}))
+            if second[1]:
+                self.measured[key] = between(key, first[key], second, self.promised.get(key, Promise()))
         return self.measured
 
 
 def begin(
-    kubectl: Kubectl,
-    questions: Questions,
-    seen: Snapshot,
-    services: Sequence[ServicePlan],
-    promised: Mapping[str, Promise],
+    kubectl: Kubectl, questions: Questions, services: Sequence[ServicePlan], promised: Mapping[str, Promise]
 ) -> Flows:
     """Begin to measure the services whose program counts its requests."""
-    flows = Flows(questions, kubectl)
+    flows = Flows(kubectl, questions, promised)
     found = _prometheus(kubectl)
     for service in services:
-        series = SERIES.get((service.preset, service.profile))
-        promise = promised.get(service.key, Promise(None, None))
-        if series is None:
+        if service.preset not in METRICS or service.profile == "current":
             questions.unseen.append(Unseen(f"requests of {service.key}", f"{service.preset} does not count them"))
             continue
-        told = _from_prometheus(kubectl, found, service, series, promise) if found else None
+        told = _recorded(kubectl, found, service, promised.get(service.key, Promise())) if found else None
         if told is not None:
             flows.measured[service.key] = told
-            continue
-        paths = {objects.name(p): path for p in seen.pods if (path := _path(p, service)) is not None}
-        asked = {
-            pod: _look(questions, kubectl, service.key, pod, path, series) for pod, path in list(paths.items())[:_PODS]
-        }
-        flows.scraped[service.key] = (series, asked, paths, promise)
-    flows.begun = time.monotonic()
+        else:
+            flows.watched[service.key] = (service, _look(kubectl, questions, service))
     return flows
 
 
-def between(key: str, first: Mapping[str, Count], second: Mapping[str, Count], promise: Promise) -> Traffic:
-    """What happened between two looks at the same pods. A counter that went back began anew with its process."""
+def between(key: str, first: Look, second: Look, promise: Promise) -> Traffic:
+    """What the pods did between two looks. A counter that went back began anew with its process; a pod that was not
+    there before is left out."""
+    seconds = max(second[0] - first[0], 0.001)
     pods: list[PodTraffic] = []
     buckets: dict[float, float] = {}
-    seconds = 0.0
-    for pod, now in second.items():
-        then = first[pod]
-        took = max(now.at - then.at, 0.001)
-        seconds = max(seconds, took)
-        reborn = now.requests < then.requests
-        requests = now.requests - (0 if reborn else then.requests)
-        errors = now.errors - (0 if reborn else then.errors)
-        pods.append(PodTraffic(pod, requests / took, max(errors, 0) / took))
-        for bound, count in now.buckets.items():
-            buckets[bound] = buckets.get(bound, 0.0) + count - (0 if reborn else then.buckets.get(bound, 0.0))
-    return Traffic(key, seconds, tuple(pods), quantile(buckets), promise.p99, promise.target)
-
-
-def quantile(buckets: Mapping[float, float], share: float = 0.99) -> float | None:
-    """A quantile of a cumulative histogram, straight lines between its bounds, as Prometheus has it.
-
-    None under FEWEST requests. Above the last finite bound it is that bound.
-    """
-    bounds = sorted(buckets)
-    total = buckets[bounds[-1]] if bounds else 0.0
-    if total < FEWEST:
-        return None
-    rank = share * total
-    steps = pairwise([0.0, *bounds])
-    below = 0.0
-    for low, high in steps:
-        count = buckets[high]
-        if count >= rank:
-            return low if high == float("inf") else low + (high - low) * (rank - below) / max(count - below, 1e-9)
-        below = count
-    return bounds[-1]
-
-
-def count(text: str, series: Series, at: float) -> Count:
-    """A pod's counters in Prometheus' text format. Raises ValueError for another."""
-    requests = errors = 0.0
-    buckets: dict[float, float] = {}
-    names = {series.requests, series.requests.removesuffix("_total"), series.duration}
-    for family in text_string_to_metric_families(text):
-        if family.name not in names:
+    for pod, now in second[1].items():
+        was = first[1].get(pod)
+        if was is None:
             continue
-        for sample in family.samples:
-            if _path_of(sample.labels).startswith(_NOT_WORK):
-                continue
-            if sample.name == series.requests:
-                requests += sample.value
-                errors += sample.value if _status_of(sample.labels).startswith("5") else 0.0
-            elif sample.name == f"{series.duration}_bucket":
-                bound = float(sample.labels["le"])
-                buckets[bound] = buckets.get(bound, 0.0) + sample.value
-    return Count(at, requests, errors, buckets)
+        was = Counters() if now.requests < was.requests else was
+        pods.append(
+            PodTraffic(pod, (now.requests - was.requests) / seconds, max(0.0, now.errors - was.errors) / seconds)
+        )
+        for bound, count in now.buckets.items():
+            buckets[bound] = buckets.get(bound, 0.0) + count - was.buckets.get(bound, 0.0)
+    return Traffic(key, seconds, tuple(pods), p99_seconds(buckets), promise.p99, promise.target)
 
 
-def _look(
-    questions: Questions, kubectl: Kubectl, component: str, pod: str, path: str, series: Series
-) -> Asked[Count | None]:
-    return questions.ask(component, f"pod {pod}", _counted, kubectl, path, series)
+def p99_seconds(buckets: Mapping[float, float]) -> float | None:
+    """The 99th percentile of a cumulative histogram; None under FEWEST requests."""
+    total = max(buckets.values(), default=0.0)
+    p99 = Reading(total, 0, buckets).p99_ms
+    return None if total < FEWEST or p99 is None else p99 / 1000
 
 
-def _counted(kubectl: Kubectl, path: str, series: Series) -> Count | None:
-    return count(inside.get(kubectl, path), series, time.monotonic())
+def _look(kubectl: Kubectl, questions: Questions, service: ServicePlan) -> Asked[Look]:
+    def look() -> Look:
+        return time.monotonic(), Watcher(kubectl, service).look()
 
-
-def _path(pod: Manifest, service: ServicePlan) -> str | None:
-    """Where a pod's metrics are, through the API server; None for a pod of others, or one that shows none."""
-    notes = pod["metadata"].get("annotations") or {}
-    own = objects.component(pod) == service.key and objects.namespace(pod) == service.namespace
-    if not own or not inside.running(pod) or notes.get("prometheus.io/scrape") != "true" or not objects.ready(pod):
-        return None
-    port, path = notes.get("prometheus.io/port", "8080"), notes.get("prometheus.io/path", "/metrics")
-    return f"/api/v1/namespaces/{service.namespace}/pods/{objects.name(pod)}:{port}/proxy{path}"
+    return questions.ask(service.key, f"requests of {service.key}", look)
 
 
 def _prometheus(kubectl: Kubectl) -> prometheus.Prometheus | None:
@@ -213,34 +127,22 @@ def _prometheus(kubectl: Kubectl) -> prometheus.Prometheus | None:
         return None
 
 
-def _from_prometheus(
-    kubectl: Kubectl, found: prometheus.Prometheus, service: ServicePlan, series: Series, promise: Promise
-) -> Traffic | None:
-    """None where it has no such series, or does not answer: then the pods are asked."""
-    work = "|".join(f"{path}.*" for path in _NOT_WORK)
-    chosen = f'namespace="{service.namespace}",pod=~"{service.key}-.+",path!~"{work}"'
+def _recorded(kubectl: Kubectl, found: prometheus.Prometheus, service: ServicePlan, promise: Promise) -> Traffic | None:
+    """None where Prometheus has no such series, or does not answer: then the pods are asked."""
+    requests, duration = METRICS[service.preset]
+    paths = "|".join(f"{path}.*" for path in UNCOUNTED)
+    chosen = f'namespace="{service.namespace}",pod=~"{service.key}-.+",path!~"{paths}"'
     window = f"[{WINDOW_SECONDS}s]"
+    failing = f'{chosen},status=~"5.*"'
     try:
-        every = prometheus.ask(kubectl, found, f"sum by (pod) (rate({series.requests}{{{chosen}}}{window}))")
+        every = prometheus.ask(kubectl, found, f"sum by (pod) (rate({requests}{{{chosen}}}{window}))")
         if not every:
             return None
-        failed = prometheus.ask(
-            kubectl, found, f'sum by (pod) (rate({series.requests}{{{chosen},status=~"5.*"}}{window}))'
-        )
-        buckets = prometheus.ask(
-            kubectl, found, f"sum by (le) (increase({series.duration}_bucket{{{chosen}}}{window}))"
-        )
+        failed = prometheus.ask(kubectl, found, f"sum by (pod) (rate({requests}{{{failing}}}{window}))")
+        bounds = prometheus.ask(kubectl, found, f"sum by (le) (increase({duration}_bucket{{{chosen}}}{window}))")
     except EnvironmentFailure:
         return None
     errors = {s.labels.get("pod"): s.value for s in failed}
     pods = tuple(PodTraffic(s.labels["pod"], s.value, errors.get(s.labels["pod"], 0.0)) for s in every)
-    p99 = quantile({float(s.labels["le"]): s.value for s in buckets})
+    p99 = p99_seconds({float(s.labels["le"]): s.value for s in bounds})
     return Traffic(service.key, WINDOW_SECONDS, pods, p99, promise.p99, promise.target)
-
-
-def _path_of(labels: Mapping[str, str]) -> str:
-    return labels.get("path") or labels.get("handler") or labels.get("endpoint") or ""
-
-
-def _status_of(labels: Mapping[str, str]) -> str:
-    return labels.get("status") or labels.get("code") or labels.get("status_code") or ""

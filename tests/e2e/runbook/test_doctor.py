@@ -1,0 +1,203 @@
+"""`headroom doctor` on real pods: `local` is well, then one thing breaks, is found with its cause, and mended."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from headroom import local, project
+from headroom.cli.main import application
+from headroom.engine.model import Target
+from headroom.kubectl import Kubectl
+
+pytestmark = pytest.mark.e2e
+
+NAMESPACE = "headroom"
+
+
+@dataclass(frozen=True)
+class Ward:
+    """The stack `local`, and what its doctor says."""
+
+    cluster: local.Cluster
+    kubectl: Kubectl
+
+    def headroom(self, *args: str) -> Any:
+        return CliRunner().invoke(application(), [*args, "--stack", "local", "--name", self.cluster.name])
+
+    def doctor(self, component: str = "", *more: str) -> list[dict[str, Any]]:
+        """The findings; the exit code must agree with them."""
+        done = self.headroom("doctor", *([component] if component else []), "--format", "json", *more)
+        assert done.exit_code in (0, 1), done.output
+        found = json.loads(done.stdout)
+        assert found["notLookedAt"] == []
+        errors = [f for f in found["findings"] if f["severity"] == "error"]
+        assert done.exit_code == (1 if errors else 0)
+        return list(found["findings"])
+
+    def finds(self, anchor: str, component: str, *more: str, seconds: float = 120) -> dict[str, Any]:
+        """Ask until the symptom is found."""
+        said: list[dict[str, Any]] = []
+
+        def look() -> Any:
+            said[:] = self.doctor(component, *more)
+            return next((f for f in said if f["anchor"] == anchor), None)
+
+        return dict(until(look, seconds, lambda: f"no {anchor}: {said}"))
+
+    def well(self, component: str = "", seconds: float = 180) -> None:
+        """Ask until nothing is wrong."""
+        said: list[dict[str, Any]] = []
+
+        def look() -> bool:
+            said[:] = self.doctor(component)
+            return not said
+
+        until(look, seconds, lambda: f"still: {said}")
+
+    def patch(self, kind: str, name: str, patch: dict[str, Any]) -> None:
+        self.kubectl.run("patch", kind, name, "-n", NAMESPACE, "--type=strategic", "-p", json.dumps(patch))
+
+    def secret(self, name: str, key: str) -> str:
+        return base64.b64decode(self.kubectl.get("secret", name, "-n", NAMESPACE)["data"][key]).decode()
+
+    def address(self, service: str) -> str:
+        return str(self.kubectl.get("service", service, "-n", NAMESPACE)["spec"]["clusterIP"])
+
+    def psql(self, pod: str, statement: str) -> str:
+        command = ["psql", "-U", "postgres", "-XAtqc", statement]
+        return self.kubectl.run("exec", "-n", NAMESPACE, pod, "-c", "postgres", "--", *command).stdout.strip()
+
+    @contextlib.contextmanager
+    def container(self, **change: Any) -> Iterator[None]:
+        """A new revision of `inference` with its container changed; the one before again afterwards."""
+        spec = {"template": {"spec": {"containers": [{"name": "inference", **change}]}}}
+        self.patch("deployment", "inference", {"spec": spec})
+        try:
+            yield
+        finally:
+            self.kubectl.run("rollout", "undo", "deployment/inference", "-n", NAMESPACE)
+            self.kubectl.run(
+                *("rollout", "status", "deployment/inference", "-n", NAMESPACE, "--timeout=180s"), timeout=200
+            )
+
+
+def until(what: Callable[[], Any], seconds: float, but: Callable[[], str]) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (answer := what()):
+        if time.monotonic() > deadline:
+            pytest.fail(but())
+        time.sleep(1)
+    return answer
+
+
+@pytest.fixture(scope="module")
+def ward(cluster: local.Cluster) -> Iterator[Ward]:
+    made = Ward(cluster, Target.of(cluster).kubectl)
+    done = made.headroom("up")
+    try:
+        assert done.exit_code == 0, done.output
+        yield made
+    finally:
+        made.headroom("down", "--delete-data", NAMESPACE)
+
+
+def test_a_healthy_stack_gives_none(ward: Ward) -> None:
+    """At once after `up`: the autoscaler may still be at its first look."""
+    ward.well(seconds=90)
+    said = ward.headroom("doctor")
+    assert said.exit_code == 0
+    assert "nothing is wrong" in said.stdout
+
+
+def test_memory_crashes_and_images_are_told_apart(ward: Ward) -> None:
+    """Each a bad revision; the service's old pods serve all the while."""
+    with ward.container(resources={"requests": {"memory": "24Mi"}, "limits": {"memory": "40Mi"}}):
+        found = ward.finds("out-of-memory", "inference")
+        assert "its limit is 40Mi, below the 1Gi of the plan" in found["because"]
+        assert found["fix"] == "headroom up --stack local"
+    with ward.container(env=[{"name": "MODEL_PATH", "value": "/nowhere/model.onnx"}]):
+        found = ward.finds("container-keeps-crashing", "inference")
+        assert any("/nowhere/model.onnx" in line for line in found["evidence"]), found
+    with ward.container(image="registry.example/inference:none"):
+        found = ward.finds("image-cannot-be-pulled", "inference")
+        assert "registry.example/inference:none" in found["symptom"]
+    ward.well("inference")
+
+
+def test_replay_that_is_paused_is_a_lag_with_its_cause(ward: Ward) -> None:
+    pods = ["pg-shard-0-0", "pg-shard-0-1"]
+    standby = next(p for p in pods if ward.psql(p, "SELECT pg_is_in_recovery()") == "t")
+    ward.psql(standby, "SELECT pg_wal_replay_pause()")
+    try:
+        found = ward.finds("replication-lags", "postgres")
+        assert standby in found["symptom"]
+        assert "pg_wal_replay_resume" in found["fix"]
+    finally:
+        ward.psql(standby, "SELECT pg_wal_replay_resume()")
+    ward.well("postgres")
+
+
+def test_connections_that_run_out(ward: Ward) -> None:
+    """Somebody who goes past PgBouncer."""
+    dsn = f"host={ward.address('pg-shard-0')} port=5432 user=features dbname=features sslmode=require"
+    password = ward.secret("postgres-passwords", "postgresApp")
+    with contextlib.ExitStack() as open_:
+        for _ in range(90):
+            open_.enter_context(psycopg.connect(dsn, password=password))
+        found = ward.finds("connections-are-used-up", "postgres", seconds=30)
+        assert "of 100 connections in use" in found["symptom"]
+    ward.well("postgres")
+
+
+def test_one_pod_that_answers_for_all_and_requests_that_fail(ward: Ward) -> None:
+    """One client with one connection to one pod, whose requests have no time: a skew, and errors."""
+    pod = ward.kubectl.items("pods", NAMESPACE, "app=inference")[0]
+    done = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=f"http://{pod['status']['podIP']}:8080", timeout=5) as client:
+            while not done.is_set():
+                client.post("/predict", json={"entity_id": "nobody"}, headers={"X-Deadline-Ms": "1"})
+                time.sleep(0.005)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        found = ward.finds("requests-are-uneven", "inference", seconds=60)
+        assert any(line.startswith(pod["metadata"]["name"]) for line in found["evidence"])
+        assert "connections" in found["because"]
+    finally:
+        done.set()
+        asking.join()
+    ward.well("inference")
+
+
+def test_a_locked_cloud_takes_no_more_nodes(ward: Ward, tmp_path: Path) -> None:
+    """It has worked, and then the stack file asks for a third node."""
+    login = ("h2o", ward.secret("h2o-login", "h2oUi"))
+    with httpx.Client(base_url=f"http://{ward.address('h2o')}:54321", auth=login, timeout=30) as client:
+        client.get("/3/Frames").raise_for_status()
+    ward.well("h2o", seconds=30)
+    larger = tmp_path / "Pulumi.local.yaml"
+    text = project.stack_file("local").read_text()
+    assert "dataset: 400MB" in text
+    larger.write_text(text.replace("dataset: 400MB", "dataset: 700MB"))
+    found = ward.finds("h2o-is-locked", "h2o", "--config", str(larger), seconds=30)
+    assert "is a cloud of 2, and 3 nodes are planned" in found["symptom"]
+
+
+def test_what_was_broken_is_whole_again(ward: Ward) -> None:
+    ward.well()
