@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headroom.errors import EnvironmentFailure
-from headroom.local import golang, paths
+from headroom.local import golang, paths, times
 from headroom.local.processes import last_line
 from headroom.local.record import lock
 from headroom.progress import Progress, step
@@ -72,7 +72,7 @@ KWOK = Program(
     keep=(("sigs.k8s.io/kwok@v0.8.0", "kustomize", "kustomize"),),
 )
 METRICS_SERVER = Program(
-    "metrics-server", "0.9.0", "sigs.k8s.io/metrics-server/cmd/metrics-server", 2.5, names=("metrics-server",)
+    "metrics-server", "0.9.0", "sigs.k8s.io/metrics-server/cmd/metrics-server", 3, names=("metrics-server",)
 )
 TOOLS = Program("tools", "1", ".", 0.1, names=("pause", "pki"))
 
@@ -161,7 +161,13 @@ def build(program: Program, folder: Path, progress: Progress) -> None:
             try:
                 if not folder.is_dir():
                     go = golang.find(progress)
-                    make(program, go, folder, lambda news: progress.detail(f"{news}, {time.monotonic() - began:.0f} s"))
+                    with times.kept(f"{program.name} {program.version}"):
+                        make(
+                            program,
+                            go,
+                            folder,
+                            lambda news: progress.detail(f"{news}, {time.monotonic() - began:.0f} s"),
+                        )
             finally:
                 # Also what a build that was killed has left.
                 for left in folder.parent.glob(f".{folder.name}*"):

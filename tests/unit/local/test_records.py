@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from headroom.errors import EnvironmentFailure, InputError
-from headroom.local import binaries, containers, golang, paths, processes, realnode, record, room
+from headroom.local import binaries, containers, golang, paths, processes, realnode, record, room, times
 from headroom.progress import Silent
 
 
@@ -149,10 +149,12 @@ def test_build_that_fails_leaves_no_entry(folders: Path, monkeypatch: pytest.Mon
         binaries.ensure((broken,), Silent())
     assert not binaries.entry(broken).exists()
     assert list((folders / "cache" / "bin").iterdir()) == []
+    assert times.known() == {}
     (sources / "main.go").write_text("package main\n\nfunc main() {}\n")
     built = binaries.ensure((broken,), Silent())["broken"]
     assert subprocess.run([built], check=False).returncode == 0
     assert list((folders / "cache" / "bin").iterdir()) == [binaries.entry(broken)]
+    assert list(times.known()) == ["broken 1"]
 
 
 def test_go_is_too_old_when_it_does_not_say(folders: Path) -> None:
