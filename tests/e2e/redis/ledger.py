@@ -1,7 +1,7 @@
 """A client that writes and reads without a pause and remembers what was acknowledged.
 
 Runs as a process of its own in the cluster's network, outside every pod, with the client of the inference service.
-First line of stdin: a JSON object (`url`, `dns`, `prefix`, `timeout_ms`). Then commands, each answered with one of JSON:
+First line of stdin: a JSON object (`url`, `dns`, `prefix`, `timeout_ms`). Then commands, each answered with with JSON:
 `mark` (figures from here on), `tell` (figures since the mark), `check` (reads everything that was ever acknowledged),
 `fill N` (N keys as fast as possible), `end`.
 """
