@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from headroom.ops.verify import h2o, postgres, redis, services, workloads
+from headroom.errors import EnvironmentFailure
+from headroom.ops.verify import expiry, h2o, postgres, redis, services, workloads
 from headroom.ops.verify.model import Check, Finding, Scene, Verdict
 
 __all__ = ["CHECKS", "Finding", "Scene", "Verdict", "run"]
@@ -15,16 +16,21 @@ CHECKS: tuple[Check, ...] = (
     workloads.rollouts,
     services.endpoints,
     services.health,
+    services.metrics,
     services.autoscalers,
     h2o.cloud,
     postgres.shards,
     postgres.buckets,
     postgres.pooler,
     redis.redis,
+    expiry.certificates,
 )
 
 
 def run(scene: Scene) -> Iterator[Finding]:
-    """Every finding, as it is made."""
+    """Every finding, as it is made. A check that gets no answer has failed, and the others go on."""
     for check in CHECKS:
-        yield from check(scene)
+        try:
+            yield from check(scene)
+        except EnvironmentFailure as error:
+            yield Finding("cluster", check.__name__.strip("_"), Verdict.failed, error.message[:300], error.fix)

@@ -11,9 +11,11 @@ from headroom.kubectl import Kubectl
 
 
 class Verdict(StrEnum):
-    """`skip` is said only of what cannot be asked here, with the reason in the evidence: never of a failure."""
+    """`skip` is said only of what cannot be asked here, with the reason in the evidence: never of a failure. `warn` is
+    well today and will not be soon."""
 
     passed = "pass"
+    warned = "warn"
     failed = "fail"
     skipped = "skip"
 

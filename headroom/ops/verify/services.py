@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headroom.capacity.plan.model import ServicePlan
+from headroom.errors import EnvironmentFailure
 from headroom.kubectl import Manifest
+from headroom.ops import inside
+from headroom.ops.signals import METRICS
 from headroom.ops.verify.model import Finding, Scene, Verdict, judge
 
 
@@ -47,6 +50,39 @@ def health(scene: Scene) -> Iterator[Finding]:
             else done.stderr.strip()[:160],
             f"kubectl logs -n {service.namespace} deployment/{service.key} --tail 50",
         )
+
+
+def metrics(scene: Scene) -> Iterator[Finding]:
+    """Every ready pod shows its metrics, with what the autoscaler and the alerts read among them."""
+    for service in _running(scene):
+        if service.preset not in METRICS or service.profile == "current":
+            continue  # the program counts no requests
+        if not scene.real_pods:
+            yield Finding(service.key, "metrics", Verdict.skipped, "no software runs in the pods of fake nodes")
+            continue
+        yield _metrics(scene, service)
+
+
+def _metrics(scene: Scene, service: ServicePlan) -> Finding:
+    wanted = {*METRICS[service.preset]}
+    if service.autoscaling.source != "resource" and service.autoscaling.pods_metric:
+        wanted.add(service.autoscaling.pods_metric.name)
+    pods = [p for p in scene.kubectl.items("pods", service.namespace, f"app={service.key}") if inside.running(p)]
+    silent, without = [], set(wanted)
+    for pod in pods:
+        name, notes = pod["metadata"]["name"], pod["metadata"].get("annotations") or {}
+        port, path = notes.get("prometheus.io/port", "8080"), notes.get("prometheus.io/path", "/metrics")
+        try:
+            text = inside.get(scene.kubectl, f"/api/v1/namespaces/{service.namespace}/pods/{name}:{port}/proxy{path}")
+        except EnvironmentFailure as error:
+            silent.append(f"{name}: {error.message[:80]}")
+            continue
+        without -= {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
+    said = f"{len(pods) - len(silent)} of {len(pods)} pods show them"
+    said += "".join(f"; {words}" for words in silent[:3])
+    said += f"; none has {', '.join(sorted(without))}" if without else ""
+    fix = f"kubectl logs -n {service.namespace} deployment/{service.key} --tail 50"
+    return judge(service.key, "metrics", bool(pods) and not silent and not without, said, fix)
 
 
 def autoscalers(scene: Scene) -> Iterator[Finding]:
