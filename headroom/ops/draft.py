@@ -104,21 +104,21 @@ def read(file: Path) -> str:
     return file.read_bytes().decode("utf-8")
 
 
-def in_the_way(file: Path) -> bool:
+def in_the_way(file: Path, deployed: str | None = None) -> bool:
     """Whether the file holds edits of a person's that are not committed to git: a command that writes into it would mix
-    them with its own. What these commands write themselves is no such edit; a file outside git has none."""
+    them with its own. What these commands write themselves is no such edit, nor what is `deployed` already; a file
+    outside git has none."""
     shown = _git(file, "show", f"HEAD:./{file.name}")
     if shown is None:
         return False
-    try:
-        return bool(_others(source.parse(shown, file.name)) != _others(source.parse(read(file), file.name)))
-    except InputError:
-        return True
+    now = _others(source.parse(read(file), file.name))
+    known = [source.parse(text, file.name) for text in (shown, deployed) if text is not None]
+    return all(_others(content) != now for content in known)
 
 
-def refuse_if_in_the_way(file: Path) -> None:
+def refuse_if_in_the_way(file: Path, deployed: str | None = None) -> None:
     """Raises InputError when the file holds uncommitted edits."""
-    if in_the_way(file):
+    if in_the_way(file, deployed):
         raise InputError(
             f"{file.name} has local edits that are not committed: they would be mixed with this change",
             fix=f"git diff {file.name}; commit them or take them back, or add --allow-dirty",

@@ -19,6 +19,7 @@ from headroom.engine import live
 from headroom.errors import EnvironmentFailure, HeadroomError
 from headroom.kubectl import Kubectl
 from headroom.ops import deploy
+from headroom.ops import draft as drafts
 from headroom.ops.deploy import Request
 from headroom.progress import Silent
 
@@ -58,6 +59,13 @@ def texts(request: Request) -> tuple[str, str]:
     """A stack file as a person wrote it, and as it is deployed. Raises InputError for one that cannot work."""
     deployed = deploy.prepare(request, Silent()).config_file or request.file
     return request.file.read_text(encoding="utf-8"), deployed.read_text(encoding="utf-8")
+
+
+def refuse_edits(request: Request, namespace: str) -> None:
+    """Raises InputError when the stack file holds edits that are neither committed to git nor deployed."""
+    if drafts.in_the_way(request.file):
+        got_ready = [r.text for r in read(request.target.kubectl, namespace) if r.state == "healthy"]
+        drafts.refuse_if_in_the_way(request.file, got_ready[-1] if got_ready else None)
 
 
 def current(revisions: Sequence[Revision]) -> Revision | None:

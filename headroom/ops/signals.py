@@ -174,7 +174,7 @@ class Watcher:
         if self.source is None:
             return {}
         counter, histogram = METRICS[self.service.preset]
-        where = f'{{namespace="{self.service.namespace}",pod=~"{self.service.key}-.+"}}'
+        where = f'{{namespace="{self.service.namespace}",pod=~"{self.service.key}-(canary-)?[a-z0-9]+-[a-z0-9]+"}}'
         by_pod: dict[str, list[tuple[str, Mapping[str, str], float]]] = {}
         for name in (counter, f"{histogram}_bucket"):
             for sample in prometheus.ask(self.kubectl, self.source, name + where):

@@ -93,7 +93,7 @@ def propose(request: Request, ask: Ask, progress: Progress) -> Proposal:
     demand = Draft(request.stack, request.file, text, text, lambda t: t).demand()
     live_service.known(demand, ask.service, *([bounds.POOLER] if demand.postgres else []))
     if not ask.allow_dirty:
-        drafts.refuse_if_in_the_way(request.file)
+        history.refuse_edits(request, demand.namespace)
     draft = Draft.of(request.stack, request.file, edit_of(request, ask, text))
     after = _planned(draft, ask)
     service = next((s for s in after.services if s.key == ask.service), None)

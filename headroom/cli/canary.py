@@ -1,0 +1,117 @@
+"""`headroom canary`: a new image on a few pods first."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from headroom.capacity import quantities
+from headroom.cli import acting, options
+from headroom.cli.console import ConsoleProgress, out
+from headroom.errors import EnvironmentFailure, InputError
+from headroom.ops.canary import run, verdict
+
+app = typer.Typer(
+    help="Try a new image on a share of a service's pods before all of them get it.\n\n"
+    "`start` puts it behind the same Service, compares error rate and p99 with the stable pods, and aborts by itself "
+    "when it is worse. `promote` gives it to all pods, `abort` takes it away. Prometheus is asked where there is one, "
+    "else the pods' own metrics.",
+    no_args_is_help=True,
+)
+
+Service = Annotated[str, typer.Argument(help="A service of the stack.", show_default=False)]
+
+
+@app.command()
+def start(
+    service: Service,
+    image: Annotated[str, typer.Option("--image", help="The image to try, with a tag or digest.", show_default=False)],
+    weight: Annotated[str, typer.Option("--weight", help="Share of the pods; at least one pod.")] = "10%",
+    watch: Annotated[str, typer.Option("--watch", help="How long to compare before it is called well.")] = "5m",
+    stack: options.Stack = "local",
+    context: options.Context = None,
+    name: options.ClusterName = "headroom",
+    config: options.ConfigFile = None,
+    dry_run: acting.DryRun = False,
+    allow_dirty: acting.AllowDirty = False,
+    yes: acting.Yes = False,
+) -> None:
+    """Start a canary and watch it. Exit 1 when it was worse and has been taken away again.
+
+    Worse is: an error rate above twice that of the stable pods and a point above it; a p99 above 1.5 times theirs and
+    20 ms above it; pods that crash or do not get ready. With fewer than 50 requests on a side it says so and leaves the
+    canary for you to judge. Ctrl-C leaves it too: the same command goes on watching, `abort` takes it away.
+    """
+    share, seconds = verdict.weight(weight), _seconds(watch)
+    progress = ConsoleProgress()
+    request = acting.request(stack, config, context, name)
+    change = run.propose_start(request, service, image, share, progress, allow_dirty=allow_dirty)
+    if change.service_plan.canary is not None:
+        out.print(escape(verdict.shares(change.service_plan.canary, change.live.replicas)))
+    acting.say(change.delta.lines())
+    if dry_run:
+        out.print("a dry run: nothing was changed")
+        return
+    acting.confirm(request, f"start a canary of {service}?", environment=change.plan.environment, yes=yes)
+    run.start(request, change, progress)
+    found = run.watch(request, change, seconds, progress)
+    if found.word == "worse":
+        run.abort(request, run.propose_abort(request, service, progress), progress)
+        raise EnvironmentFailure(
+            f"the canary was worse and is gone: {found.reason}",
+            fix="mend the image, then start again; the stable pods were not touched",
+        )
+    out.print(f"{found.word}: {escape(found.reason)}")
+    out.print(f"next: headroom canary promote {escape(service)}, or headroom canary abort {escape(service)}")
+
+
+@app.command()
+def promote(
+    service: Service,
+    stack: options.Stack = "local",
+    context: options.Context = None,
+    name: options.ClusterName = "headroom",
+    config: options.ConfigFile = None,
+    dry_run: acting.DryRun = False,
+    allow_dirty: acting.AllowDirty = False,
+    yes: acting.Yes = False,
+) -> None:
+    """Give the canary's image to all pods, by a rolling update, and take the canary away. `rollback` goes back."""
+    progress = ConsoleProgress()
+    request = acting.request(stack, config, context, name)
+    change = run.propose_promote(request, service, progress, allow_dirty=allow_dirty)
+    acting.say([f"image of {service}: {change.service_plan.image}", *change.delta.lines()])
+    if dry_run:
+        out.print("a dry run: nothing was changed")
+        return
+    acting.confirm(request, f"promote the canary of {service}?", environment=change.plan.environment, yes=yes)
+    seconds = run.promote(request, change, progress)
+    out.print(f"{escape(service)}: all pods have the image after {seconds:.0f} s; {request.file.name} says so too")
+
+
+@app.command()
+def abort(
+    service: Service,
+    stack: options.Stack = "local",
+    context: options.Context = None,
+    name: options.ClusterName = "headroom",
+    config: options.ConfigFile = None,
+) -> None:
+    """Take the canary away, whatever state it is in. The stable pods are not touched. Never asks."""
+    progress = ConsoleProgress()
+    request = acting.request(stack, config, context, name)
+    change = run.propose_abort(request, service, progress)
+    if not change.delta.removed and change.draft.before == change.draft.after:
+        out.print(f"nothing to change: {escape(service)} has no canary")
+        return
+    run.abort(request, change, progress)
+    out.print(f"the canary of {escape(service)} is gone; {request.file.name} says so too")
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(quantities.seconds(text))
+    except ValueError as error:
+        raise InputError(f"--watch {text}: {error}", fix="for example --watch 5m") from error

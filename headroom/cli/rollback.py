@@ -1,0 +1,92 @@
+"""`headroom rollback`: the last deployment that got ready."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from headroom.cli import acting, deploy, options
+from headroom.cli.console import ConsoleProgress, out
+from headroom.engine import select
+from headroom.errors import InputError
+from headroom.ops import history
+from headroom.ops import rollback as back
+from headroom.ops.rollback import Point
+
+
+def rollback(
+    service: Annotated[
+        str | None, typer.Argument(help="One service; without it the whole stack.", show_default=False)
+    ] = None,
+    to: Annotated[
+        int | None, typer.Option("--to", metavar="REVISION", help="Another revision of --list.", show_default=False)
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="The revisions that are kept, and stop.")] = False,
+    stack: options.Stack = "local",
+    context: options.Context = None,
+    name: options.ClusterName = "headroom",
+    config: options.ConfigFile = None,
+    dry_run: acting.DryRun = False,
+    allow_dirty: acting.AllowDirty = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask after the preview.")] = False,
+) -> None:
+    """Go back to the last deployment that got ready: a preview, a question, then the cluster and the stack file.
+
+    One service: headroom rollback inference
+
+    The whole stack: headroom rollback --stack prod --context prod
+
+    Every `up`, `scale --cpu`, `canary promote` and `rollback` is a revision, kept on the cluster with its stack file;
+    those that never got ready are passed over. The stack file is set back too, so that the next `up` does not bring the
+    broken one again. Data does not go back: schemas and contents of the stores stay as they are.
+    """
+    progress = ConsoleProgress()
+    request = acting.request(stack, config, context, name)
+    if list_:
+        _list(history.read(request.target.kubectl, back.namespace(request)))
+        return
+    point = back.find(request, service, to)
+    if not allow_dirty:
+        back.refuse_if_edited(request, point)
+    out.print(f"revision {point.current.number} ({point.current.state}) → {_said(point)}")
+    if service is not None:
+        change = back.preview_service(request, point, service, progress)
+        acting.say(change.delta.lines())
+        if _agreed(dry_run, yes, f"roll {service} back?"):
+            _done(service, back.one_service(request, point, change, progress), request.file.name)
+        return
+    engine = select.choose(request.target, progress)
+    with back.deployment(request, point) as what:
+        deploy.show(engine.preview(what, progress), unchanged=False)
+        if _agreed(dry_run, yes, f"roll stack {stack} back?"):
+            _done(f"stack {stack}", back.stack(request, point, what, engine, progress), request.file.name)
+
+
+def _said(point: Point) -> str:
+    target = point.target
+    return f"revision {target.number} of {target.at}, made by {target.what} ({target.state})"
+
+
+def _agreed(dry_run: bool, yes: bool, question: str) -> bool:
+    if dry_run:
+        out.print("a dry run: nothing was changed")
+        return False
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InputError(f"{question.rstrip('?')}: nobody is there to confirm it", fix="add --yes")
+        typer.confirm(question, abort=True)
+    return True
+
+
+def _done(what: str, seconds: float, file: str) -> None:
+    out.print(f"{escape(what)} is back and ready after {seconds:.0f} s; {escape(file)} says so too")
+
+
+def _list(revisions: tuple[history.Revision, ...]) -> None:
+    for r in revisions:
+        out.print(f"{r.number:4}  {r.at}  {r.what:16}  {r.state}")
+    if not revisions:
+        out.print("no deployment is recorded: `headroom up` records each")

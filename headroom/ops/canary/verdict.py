@@ -1,0 +1,55 @@
+"""When a canary is worse than the stable pods. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Literal
+
+from headroom.capacity.plan.model import CanaryPlan
+from headroom.errors import InputError
+from headroom.ops.signals import Limits, Reading, worse
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`worse` ends the canary; `well` may be promoted; `unknown` saw too little to say."""
+
+    word: Literal["worse", "well", "unknown"]
+    reason: str
+
+
+def judge(stable: Reading, canary: Reading, broken: str, limits: Limits | None = None) -> Verdict:
+    """What was seen since the canary was ready. `broken` says why its pods will not get well, if so."""
+    limits = limits or Limits()
+    if broken:
+        return Verdict("worse", broken)
+    if reason := worse(stable, canary, limits):
+        return Verdict("worse", reason)
+    both = f"canary {canary}; stable {stable}"
+    if min(canary.requests, stable.requests) < limits.least_requests:
+        return Verdict("unknown", f"fewer than {limits.least_requests} requests each: {both}")
+    return Verdict("well", both)
+
+
+def weight(text: str) -> Decimal:
+    """`10%` or `0.1` as a share, above 0 and below 1. Raises InputError."""
+    bare = text.strip()
+    try:
+        share = Decimal(bare.removesuffix("%"))
+    except InvalidOperation:
+        share = Decimal(-1)
+    share = share / 100 if bare.endswith("%") else share
+    if not 0 < share < 1:
+        raise InputError(f"--weight {text}: a share of the pods, above 0 and below 1", fix="for example --weight 10%")
+    return share
+
+
+def shares(plan: CanaryPlan, stable: int) -> str:
+    """What the weight comes to: pods are whole, and a Service spreads connections evenly over them."""
+    count = plan.replicas.value
+    real = 100 * count / (count + stable)
+    return (
+        f"{100 * plan.weight:.4g} % is {count} canary pod{'s' if count > 1 else ''} ({plan.replicas.because}): with "
+        f"{stable} stable ones it gets about {real:.0f} % of the connections"
+    )

@@ -1,0 +1,70 @@
+"""`headroom rollback` on a real API server: the cluster and the stack file go back together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+
+def image(site: Any) -> str:
+    return str(site.get("deployment", "inference")["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def edit(site: Any, old: str, new: str) -> None:
+    text = site.file.read_text()
+    assert old in text
+    site.file.write_text(text.replace(old, new))
+
+
+def test_a_stack_goes_back_and_the_file_with_it(site: Any) -> None:
+    first = site.file.read_text()
+    edit(site, "targetRps: 250", "targetRps: 350")
+    site.ok("up")
+    assert site.bounds == (3, 6)
+    asked = site.run("rollback")
+    assert "nobody is there to confirm it" in str(asked.exception)
+    assert "update    HorizontalPodAutoscaler runbook/inference-hpa" in asked.stdout  # the preview came first
+    assert site.bounds == (3, 6)
+    site.ok("rollback", "--yes")
+    assert site.bounds == (3, 4)
+    assert site.file.read_text() == first
+    listed = site.ok("rollback", "--list").stdout
+    assert [line.split()[-2:] for line in listed.splitlines()] == [
+        ["up", "healthy"],
+        ["up", "left"],
+        ["rollback", "healthy"],
+    ]
+    nowhere = site.run("rollback", "--yes")
+    assert "no earlier deployment that got ready" in str(nowhere.exception)
+    site.ok("rollback", "--to", "2", "--yes")
+    assert site.bounds == (3, 6)
+
+
+def test_one_service_goes_back_and_the_rest_stays(site: Any) -> None:
+    edit(site, "inference:0.1.0 # ours", "inference:0.2.0 # ours")
+    site.ok("up")
+    # What is not of the service stays, deployed or not.
+    edit(site, "max: 2", "max: 3")
+    site.ok("rollback", "inference", "--yes")
+    assert image(site).endswith(":0.1.0")
+    text = site.file.read_text()
+    assert "inference:0.1.0 # ours" in text
+    assert "max: 3" in text
+    maps = site.kubectl.items("configmaps", "runbook", "app=inference")
+    assert len(maps) == 1
+
+
+def test_an_up_that_fails_is_no_place_to_go_back_to(site: Any) -> None:
+    good = site.file.read_text()
+    edit(site, "headroom:namespace: runbook", "headroom:namespace: elsewhere")
+    refused = site.run("up")
+    assert "lives in namespace runbook" in str(refused.exception)
+    site.file.write_text(good)
+    edit(site, "targetRps: 250", "targetRps: 350")
+    site.ok("up")
+    site.ok("rollback", "--yes")
+    assert site.file.read_text() == good
+    assert "nothing to change" in site.ok("up").stdout
