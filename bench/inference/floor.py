@@ -16,5 +16,5 @@ async def same_answer(service: PredictionService, entity_id: str, deadline: Dead
 
 
 if __name__ == "__main__":
-    PredictionService.predict = same_answer  # type: ignore[method-assign]
+    PredictionService.predict = same_answer  # type: ignore[method-assign,assignment]
     sys.exit(main())
