@@ -62,7 +62,7 @@ class Ward:
 
     def well(self, seconds: float = 90) -> None:
         deadline = time.monotonic() + seconds
-        while {f["anchor"] for f in (said := self.doctor())} - HERE:
+        while said := [f for f in self.doctor() if f["anchor"] not in HERE]:
             assert time.monotonic() < deadline, said
             time.sleep(1)
 
@@ -170,8 +170,9 @@ def test_a_quota_without_room(mended: Ward) -> None:
 
 
 def test_a_pod_that_is_against_the_rules(mended: Ward) -> None:
-    change = {"hostNetwork": True}
-    mended.patch("deployment", "inference", {"spec": {"template": {"spec": change}}})
+    container = {"name": "inference", "securityContext": {"allowPrivilegeEscalation": True}}
+    change = {"spec": {"template": {"spec": {"containers": [container]}}}}
+    mended.patch("deployment", "inference", change, "--type=strategic")
     assert "Pod Security Standard" in mended.finds("pod-is-refused")["because"]
 
 
