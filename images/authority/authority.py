@@ -1,9 +1,8 @@
 """The certificate authority of a stack's shards. Its key follows from a password that both ends have, so nothing is
 kept or handed round: each shard's pod issues its own certificate with it; PgBouncer and the other pods check that.
 
-When the password changes, everybody learns of it within the kubelet's refresh of a Secret, but not at once. So the new
-authority is trusted from the first moment, certificates of it are shown a little later, and the old one is forgotten
-last.
+When the password changes, everybody learns of it within the kubelet's refresh of a Secret, but not at once. So the old
+authority vouches for the new one, and is forgotten later: who knows either of them believes a new certificate.
 """
 
 from __future__ import annotations
@@ -16,20 +15,19 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-ISSUE_AFTER_S = 180.0
+FORGET_AFTER_S = 300.0
 """By then every pod has seen a changed Secret: the kubelet refreshes it within a minute or so."""
-FORGET_AFTER_S = 2 * ISSUE_AFTER_S
 DAYS = "3650"
-SUBJECT = "/CN=headroom shards"
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256, FIPS 186-4 D.1.2.3
 _EXTENSIONS = """
 [req]
 distinguished_name = name
 [name]
 [authority]
-basicConstraints = critical,CA:TRUE,pathlen:0
+basicConstraints = critical,CA:TRUE
 keyUsage = critical,keyCertSign
 subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
 [server]
 basicConstraints = critical,CA:FALSE
 keyUsage = critical,digitalSignature
@@ -73,43 +71,56 @@ class Trust:
             self._newest = name
             self._since = self._clock() if others else float("-inf")
         if not own.exists():
-            _openssl(self._folder, ["-extensions", "authority", "-key", "/dev/stdin", "-subj", SUBJECT], own, seed)
+            _authority(self._folder, seed, own)
         if self._clock() - self._since >= FORGET_AFTER_S:
             for file in others:
                 file.unlink()
             others = []
         return "".join(file.read_text() for file in (own, *others))
 
-    def spread(self) -> bool:
-        """Whether everybody trusts the newest authority by now, so that its certificates may be shown."""
-        return self._clock() - self._since >= ISSUE_AFTER_S
 
+def issue(folder: Path, seed: str, common_name: str, names: Sequence[str], before: str | None = None) -> None:
+    """A new `server.key` and `server.crt` in `folder`; `names` are entries such as `DNS:…` and `IP:…`.
 
-def issue(folder: Path, seed: str, common_name: str, names: Sequence[str]) -> None:
-    """A new `server.key` and `server.crt` in `folder`; `names` are entries such as `DNS:…` and `IP:…`."""
-    key, fresh = folder / "server.key", folder / "server.key.new"
+    `before` is the seed of the authority that vouches for a new one. Raises OSError when OpenSSL fails.
+    """
+    key, fresh, chain, issuer = (folder / name for name in ("server.key", "new.key", "chain.pem", "issuer.pem"))
+    _authority(folder, seed, issuer)
     fresh.touch(mode=0o600)
-    request = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(fresh)]
-    with_authority = folder / "issuer.crt"
-    _openssl(folder, ["-extensions", "authority", "-key", "/dev/stdin", "-subj", SUBJECT], with_authority, seed)
-    signed = [
-        "-extensions",
-        "server",
-        "-CA",
-        str(with_authority),
-        "-CAkey",
-        "/dev/stdin",
-        "-subj",
-        f"/CN={common_name}",
-    ]
-    _openssl(folder, [*request, *signed], folder / "server.crt", seed, names)
+    asked = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(fresh)]
+    _openssl(folder, [*asked, *_server(common_name), "-CA", str(issuer), *SIGNED], chain, seed, names)
+    if before is not None:
+        vouched, subject = folder / "vouched.pem", folder / "subject.key"
+        _authority(folder, before, issuer)
+        subject.touch(mode=0o600)
+        subject.write_text(private_key(seed))
+        _openssl(folder, ["-key", str(subject), *_named(seed), "-CA", str(issuer), *SIGNED], vouched, before)
+        chain.write_text(chain.read_text() + vouched.read_text())
+        vouched.unlink()
+        subject.unlink()
+    issuer.unlink()
+    chain.replace(folder / "server.crt")
     fresh.replace(key)
-    with_authority.unlink()
+
+
+SIGNED = ["-CAkey", "/dev/stdin"]
+
+
+def _authority(folder: Path, seed: str, out: Path) -> None:
+    _openssl(folder, ["-key", "/dev/stdin", *_named(seed)], out, seed)
+
+
+def _named(seed: str) -> list[str]:
+    return ["-extensions", "authority", "-subj", f"/CN=headroom shards {fingerprint(seed)}"]
+
+
+def _server(common_name: str) -> list[str]:
+    return ["-extensions", "server", "-subj", f"/CN={common_name}"]
 
 
 def _openssl(folder: Path, arguments: Sequence[str], out: Path, seed: str, names: Sequence[str] = ()) -> None:
-    """`openssl req -x509`, with the authority's key on standard input. Raises OSError when it fails."""
-    config, fresh = folder / "openssl.cnf", out.with_suffix(".crt.new")
+    """`openssl req -x509`, with an authority's key on standard input. Raises OSError when it fails."""
+    config, fresh = folder / "openssl.cnf", out.with_suffix(".new")
     config.write_text(_EXTENSIONS + (f"subjectAltName = {','.join(names)}\n" if names else ""))
     command = ["openssl", "req", "-x509", "-new", "-sha256", "-days", DAYS, "-config", str(config), *arguments]
     key = private_key(seed)

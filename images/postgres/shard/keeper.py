@@ -70,6 +70,7 @@ class Certificates:
     def __init__(self, me: node.Node, folder: Path = node.RUN) -> None:
         self._me, self._folder = me, folder
         self._trust = authority.Trust(folder)
+        self._seed: str | None = None
 
     def ensure(self, secret: Mapping[str, str]) -> bool:
         """Have them fit the passwords; whether anything was written. Raises OSError when OpenSSL fails."""
@@ -79,10 +80,11 @@ class Certificates:
         changed = _text(bundle) != trusted
         if changed:
             write(bundle, trusted)
-        if _text(issuer) != of and (self._trust.spread() or not _text(issuer)):
-            authority.issue(self._folder, seed, self._me.name, self._me.names)
+        if _text(issuer) != of:
+            authority.issue(self._folder, seed, self._me.name, self._me.names, before=self._seed)
             write(issuer, of)
             changed = True
+        self._seed = seed
         return changed
 
 
@@ -109,6 +111,13 @@ def reload(*candidates: str) -> None:
     log.warning("Patroni did not take the reload")
 
 
+# Of a bucket that was moving when this was the primary. Nobody reads them here, and they would keep WAL for ever.
+_FORMER_SLOTS = (
+    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+    "WHERE slot_type = 'logical' AND slot_name ~ '^hr_b[0-9]{3}_' AND NOT active"
+)
+
+
 class Roles:
     """The database's roles, through the pod's own socket, where the operating system says who we are."""
 
@@ -130,6 +139,7 @@ class Roles:
             if row is None or row[0]:
                 self._done = None
                 self._stranded.look(self._connection, secret)
+                self._connection.execute(_FORMER_SLOTS)
             elif self._done != secret:
                 self._set(self._connection, secret)
                 self._done = dict(secret)
