@@ -56,6 +56,7 @@ class Builder:
             f"--file={containerfile}",
             f"--tag={ref}",
             str(context),
+            each_line=self._progress.detail,
         )
         self._progress.detail("writing the archive")
         self._buildah(
