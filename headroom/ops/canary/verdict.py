@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Literal
 
+from headroom.capacity import quantities
 from headroom.capacity.plan.model import CanaryPlan
 from headroom.errors import InputError
 from headroom.ops.signals import Limits, Reading, worse
@@ -36,9 +37,9 @@ def weight(text: str) -> Decimal:
     """`10%` or `0.1` as a share, above 0 and below 1. Raises InputError."""
     bare = text.strip()
     try:
-        share = Decimal(bare.removesuffix("%"))
-    except InvalidOperation:
-        share = Decimal(-1)
+        share = quantities.number(bare.removesuffix("%").strip())
+    except ValueError:
+        share = Decimal(0)
     share = share / 100 if bare.endswith("%") else share
     if not 0 < share < 1:
         raise InputError(f"--weight {text}: a share of the pods, above 0 and below 1", fix="for example --weight 10%")
