@@ -39,8 +39,8 @@ class BadRow(ValueError):
 def entity(row: Row, width: int | None) -> Entity:
     """The row as an entity of `width` finite features (None: any number but 0). Raises BadRow."""
     key = row.key
-    if key is None and row.values:
-        raise BadRow(f"{len(row.values)} columns, and the header has another number")
+    if row.fault:
+        raise BadRow(row.fault)
     if not isinstance(key, str) or not key:
         raise BadRow("entity_id is empty")
     if len(key) > LONGEST_KEY:

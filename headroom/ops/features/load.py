@@ -7,9 +7,9 @@ follows a bucket that moves, and may send an upsert again whose commit was not c
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
 
@@ -28,8 +28,10 @@ WINDOW_ROWS = 25_600
 BATCH_ROWS = 500
 CONNECTIONS_PER_SHARD = 4
 """Of PgBouncer's pool, which the services use too."""
-BATCH_DEADLINE_S = 60.0
-"""Longer than a failover takes."""
+TRY_S = 5.0
+"""One call of the shard client, which spends half of it on a server that does not answer."""
+PATIENCE_S = 90.0
+"""Longer than a failover takes: calls are repeated for so long, which is safe with upserts."""
 # Rows that are there already as they should be are left alone: a second load of the same file writes next to nothing.
 UPSERT = (
     "INSERT INTO {schema}.features AS old (entity_id, features) "
@@ -67,6 +69,8 @@ def load(
 async def _load(
     table: Table, checked: Checked, store: Store, journal: Journal, tell: Callable[[int], None], window_rows: int
 ) -> Loaded:
+    # Every attempt that is repeated: what matters of it is told at the end.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     done = skipped = min(journal.rows(), checked.rows)
     retries = 0
 
@@ -79,33 +83,32 @@ async def _load(
     connections = CONNECTIONS_PER_SHARD * store.buckets.current().shards
     async with Shards(store.address, buckets=store.buckets, connections=connections, on_retry=again) as shards:
         while window := list(islice(rows, window_rows)):
-            written = done
-            async with aclosing(_written(shards, window, connections)) as batches:
-                async for batch in batches:
-                    written += batch
-                    tell(written)
+            await _write_window(shards, window, connections, done, tell)
             done += len(window)
             journal.write(done)
     journal.forget()
     return Loaded(done, skipped, retries)
 
 
-async def _written(shards: Shards, window: list[Entity], at_once: int):  # type: ignore[no-untyped-def]
-    """Write a window; gives the rows of each batch as it is in. The first failure stops the others."""
-    todo = _batches(window)
-    running: set[asyncio.Task[int]] = set()
+async def _write_window(
+    shards: Shards, window: list[Entity], at_once: int, done: int, tell: Callable[[int], None]
+) -> None:
+    """Write a window, so many batches at once. The first failure ends the others and is raised."""
+    gate = asyncio.Semaphore(at_once)
+
+    async def one(batch: list[Entity]) -> None:
+        nonlocal done
+        async with gate:
+            await _write(shards, batch)
+        done += len(batch)
+        tell(done)
+
     try:
-        while True:
-            running |= {asyncio.create_task(_write(shards, b)) for b in islice(todo, at_once - len(running))}
-            if not running:
-                return
-            ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
-                yield task.result()
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        async with asyncio.TaskGroup() as tasks:
+            for batch in _batches(window):
+                tasks.create_task(one(batch))
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
 
 
 def _batches(window: list[Entity]) -> Iterator[list[Entity]]:
@@ -118,14 +121,18 @@ def _batches(window: list[Entity]) -> Iterator[list[Entity]]:
             yield rows[start : start + BATCH_ROWS]
 
 
-async def _write(shards: Shards, batch: list[Entity]) -> int:
+async def _write(shards: Shards, batch: list[Entity]) -> None:
     keys = [found.key for found in batch]
     texts = ["{" + ",".join(map(repr, found.features)) + "}" for found in batch]
-    try:
-        await shards.write(keys[0], UPSERT, (keys, texts), Deadline.after(BATCH_DEADLINE_S), idempotent=True)
-    except (ShardError, psycopg.Error) as error:
-        raise EnvironmentFailure(
-            f"the load stopped: {str(error).strip().splitlines()[0]}",
-            fix="see headroom verify, and run the same command again: it goes on from there",
-        ) from error
-    return len(batch)
+    until = Deadline.after(PATIENCE_S)
+    while True:
+        try:
+            await shards.write(keys[0], UPSERT, (keys, texts), Deadline.after(TRY_S), idempotent=True)
+        except (ShardError, psycopg.Error) as error:
+            if isinstance(error, ShardError) and not until.passed():
+                continue
+            raise EnvironmentFailure(
+                f"the load stopped: {str(error).strip().splitlines()[0]}",
+                fix="see headroom verify, and run the same command again: it goes on from there",
+            ) from error
+        return

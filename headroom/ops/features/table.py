@@ -24,6 +24,8 @@ class Row:
     number: int
     key: Any
     values: Sequence[Any]
+    fault: str = ""
+    """What makes it no row at all."""
 
 
 class Table(Protocol):
@@ -88,7 +90,7 @@ class _Csv:
                     if not cells:
                         continue  # an empty line, such as the last one often is
                     if len(cells) != len(self._names):
-                        yield Row(number, None, cells)
+                        yield Row(number, None, (), f"{len(cells)} columns, the header has {len(self._names)}")
                         continue
                     yield Row(number, cells[self._place], [cells[n] for n in self._features])
             except (UnicodeDecodeError, csv.Error) as error:
