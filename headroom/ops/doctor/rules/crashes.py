@@ -135,7 +135,7 @@ def _fix(plan: Plan, component: str, *, behind: bool) -> str:
         return f"raise headroom:postgres.shard.memory; then {up}"
     if component == "pgbouncer":
         return f"raise headroom:pgbouncer.memory; then {up}"
-    return f"headroom rightsize {component} --stack {plan.stack}; or headroom scale {component} --memory SIZE"
+    return f'headroom rightsize {component} --stack {plan.stack}; or headroom scale {component} --memory SIZE --because "…"'
 
 
 def _meaning(seen: Snapshot, pod: Manifest, end: dict[str, Any]) -> str:
