@@ -1,8 +1,8 @@
 """Keeps a pod's Patroni configured and its roles' passwords what the mounted Secret says, from first start to rotation.
 
 It writes the configuration and the pod's certificate before Patroni starts, and then looks every second: at a changed
-password it rewrites, has Patroni reload, and on the primary sets the role's new verifier. Between, it looks whether
-Patroni and PostgreSQL have died with the shard's lock in hand, and whether a standby can still be fed.
+password it rewrites, has Patroni reload, and on the primary sets the role's new verifier. It also looks whether Patroni and
+PostgreSQL have died with the shard's lock in hand, and whether a standby can still be fed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,6 @@ from shard import lock, node, rest, scram, standby
 
 log = logging.getLogger("keeper")
 EVERY_S = 1.0
-LOOKS_A_ROUND = 5
 READY = node.RUN / "ready"
 
 
@@ -40,7 +40,8 @@ def main() -> None:
     certificates.ensure(held)
     configure(me, held)
     READY.touch()
-    roles, holder = Roles(me), lock.Holder(me)
+    threading.Thread(target=lock.Holder(me).watch, daemon=True).start()
+    roles = Roles(me)
     while True:
         with contextlib.suppress(OSError):  # a volume in the middle of its update
             now = node.passwords()
@@ -53,9 +54,7 @@ def main() -> None:
                 held = now
         roles.ensure(held)
         READY.touch()
-        for _ in range(LOOKS_A_ROUND):
-            holder.look()
-            time.sleep(EVERY_S / LOOKS_A_ROUND)
+        time.sleep(EVERY_S)
 
 
 def configure(me: node.Node, secret: Mapping[str, str]) -> None:

@@ -10,12 +10,14 @@ rules whether it may be promoted.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
 import os
 import socket
 import ssl
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -27,17 +29,25 @@ log = logging.getLogger("lock")
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 REST = ("127.0.0.1", 8008)
 SOCKET = f"{node.SOCKETS}/.s.PGSQL.5432"
+EVERY_S = 0.2
 LOOKS = 2
 """One look more than one: between two of them a container that is being started would have begun to listen."""
 
 
 class Holder:
-    """Watches over the lock of this pod's shard; call `look` several times a second."""
+    """Watches over the lock of this pod's shard."""
 
     def __init__(self, me: node.Node) -> None:
         self._me = me
         self._seen_alive = False
         self._dead = 0
+
+    def watch(self) -> None:
+        """Never returns. For a thread of its own: a database that hangs must not keep it from looking."""
+        while True:
+            with contextlib.suppress(OSError):
+                self.look()
+            time.sleep(EVERY_S)
 
     def look(self) -> None:
         """Give the lock back at the second look at a dead Patroni that was alive before."""
