@@ -13,7 +13,10 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 
-@pytest.mark.parametrize("image", ["localhost/nobody/has-this:1.0.0", "localhost/headroom/pgbouncer:0.1.0"])
+@pytest.mark.parametrize(
+    "image",
+    ["localhost/nobody/has-this:1.0.0", pytest.param("localhost/headroom/pgbouncer:0.1.0", marks=pytest.mark.slow)],
+)
 def test_a_broken_image_is_taken_away_by_itself(shop: Any, image: str) -> None:
     """One that cannot be pulled, and one whose program ends: it is another's."""
     text, pods = shop.file.read_text(), shop.pods()
@@ -27,6 +30,7 @@ def test_a_broken_image_is_taken_away_by_itself(shop: Any, image: str) -> None:
     assert served.answers and not served.failures, served
 
 
+@pytest.mark.slow
 def test_a_good_image_is_compared_and_promoted(shop: Any) -> None:
     image = "localhost/headroom/inference:0.1.1"  # the same program under another version
     with shop.clients(rate=20) as served:
@@ -70,6 +74,7 @@ def test_an_up_that_hangs_is_stopped_and_rolled_back(shop: Any) -> None:
     assert not _cannot_pull(shop)
 
 
+@pytest.mark.slow
 def test_maintenance_takes_it_down_and_back(shop: Any) -> None:
     shop.ok("maintenance", "on", "inference")
     assert shop.pods() == set()
