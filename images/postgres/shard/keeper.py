@@ -1,8 +1,8 @@
 """Keeps a pod's Patroni configured and its roles' passwords what the mounted Secret says, from first start to rotation.
 
 It writes the configuration and the pod's certificate before Patroni starts, and then looks every second: at a changed
-password it rewrites, has Patroni reload, and on the primary sets the role's new verifier. It also looks whether Patroni and
-PostgreSQL have died with the shard's lock in hand, and whether a standby can still be fed.
+password it rewrites, has Patroni reload, and on the primary sets the role's new verifier. It also looks whether Patroni
+and PostgreSQL have died with the shard's lock in hand, and whether a standby can still be fed.
 """
 
 from __future__ import annotations
