@@ -1,4 +1,4 @@
-"""What one pod carries: the rate is doubled until the p99 or the errors break, then the edge is closed in on."""
+"""What one pod carries: the rate is tripled until the p99 or the errors break, then the edge is closed in on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from headroom.ops.load.model import Reading
 
 REST_RPS = 10.0
 """A rate at which requests hardly ever meet in a pod: their latency is the service time."""
+GROWTH = 3
 STEPS = 14
 EDGE = 1.12
 """How far apart the highest rate that held and the lowest that did not may be."""
@@ -44,7 +45,7 @@ def find(run: Callable[[float], Reading], p99_ms: float | None, *, least_rps: fl
             f"at {least_rps:g} requests a second the service does not hold: {why}",
             fix=advice(rest) or "see headroom verify, and the service's log",
         )
-    best, rate, high = rest, least_rps * 2, FASTEST_RPS * 2
+    best, rate, high = rest, least_rps * GROWTH, FASTEST_RPS * 2 * GROWTH
     broke: tuple[str, ...] = ()
     for _ in range(STEPS):
         found = run(rate)
@@ -54,7 +55,7 @@ def find(run: Callable[[float], Reading], p99_ms: float | None, *, least_rps: fl
             best = found
         if high / best.rate <= EDGE or best.rate >= FASTEST_RPS:
             break
-        rate = best.rate * 2 if high > FASTEST_RPS else sqrt(best.rate * high)
+        rate = best.rate * GROWTH if not broke else sqrt(best.rate * high)
     return Found(rest, best, bound, broke)
 
 

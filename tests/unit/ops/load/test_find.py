@@ -1,0 +1,89 @@
+"""What one pod carries, found on services whose capacity is known; the verdict on a reading; the profile in a file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headroom.capacity import demand, plan
+from headroom.errors import EnvironmentFailure
+from headroom.ops.load import Found, Reading, find, misses, profile
+from headroom.ops.load.find import EDGE, STEPS
+
+
+def reading(rate: float, p99_ms: float = 10.0, **counts: float) -> Reading:
+    accepted = round(rate * 10) - int(sum(counts.values()))
+    base = Reading(rate, 10, accepted, 0, 0, 0, 0, 0, p99_ms / 3, p99_ms / 4, p99_ms / 2, p99_ms, p99_ms * 2, 0.5)
+    return replace(base, **counts)  # type: ignore[arg-type]
+
+
+@given(st.floats(30, 40_000))
+def test_the_edge_is_found_within_its_width_and_few_runs(capacity: float) -> None:
+    asked: list[float] = []
+
+    def run(rate: float) -> Reading:
+        asked.append(rate)
+        return reading(rate, 10.0 if rate <= capacity else 500.0)
+
+    found = find(run, 50.0)
+    assert found.best.rate <= capacity < found.best.rate * EDGE
+    assert len(asked) <= 1 + STEPS
+    assert found.broke == ("the p99 is 500.0 ms, promised are 50 ms",)
+
+
+def test_errors_break_it_too_and_without_a_promise_ten_times_the_rest_does() -> None:
+    refused = find(lambda rate: reading(rate, refused=rate if rate > 100 else 0), None)
+    assert 100 / EDGE < refused.best.rate <= 100
+    slow = find(lambda rate: reading(rate, 10.0 if rate <= 300 else 40.0), None)
+    assert slow.p99_ms == pytest.approx(10 * 10 / 3)
+    assert 300 / EDGE < slow.best.rate <= 300
+
+
+def test_a_service_that_does_not_hold_at_rest_is_told_with_what_helps() -> None:
+    with pytest.raises(EnvironmentFailure, match="the p99 is 80") as slow:
+        find(lambda rate: reading(rate, 80.0), 50.0)
+    assert "verify" in slow.value.fix
+    with pytest.raises(EnvironmentFailure, match="no request was accepted") as empty:
+        find(lambda rate: Reading(rate, 10, 0, 0, 100, 0, 0, 0), 50.0)
+    assert "features load" in empty.value.fix
+    with pytest.raises(EnvironmentFailure) as gone:
+        find(lambda rate: Reading(rate, 10, 0, 0, 0, 0, 100, 0), 50.0)
+    assert "nothing answers" in gone.value.fix
+
+
+def test_the_verdict() -> None:
+    assert misses(reading(1000, 50.0), 50.0) == []
+    assert misses(reading(1000, 5000.0), None) == []
+    assert misses(reading(1000, 50.1), 50.0) == ["the p99 is 50.1 ms, promised are 50 ms"]
+    assert misses(reading(1000, failed=10), 50.0) == []
+    [failed] = misses(reading(1000, failed=11, refused=7), 50.0)
+    assert failed.startswith("18 of 10,000 requests were not served (7 answered 503, 11 other failures)")
+    unsent = misses(reading(1000, unsent=5000), 50.0)
+    assert "5,000 not sent in time" in unsent[0]
+    assert unsent[1] == "500 of 1,000 requests a second were served"
+
+
+@pytest.mark.parametrize("cpu_time_s", [None, 0.0000684, 0.0125])
+def test_the_profile_is_what_a_stack_file_takes(cpu_time_s: float | None) -> None:
+    rest = replace(reading(10, 9.0), mean_ms=2.3456, cv=0.31415)
+    text = profile("api", Found(rest, reading(1234.5), 50.0, ()), 3, cpu_time_s, 4)
+    measured = yaml.safe_load(text)["profile"]
+    assert measured["rpsPerPod"] == 411
+    assert measured["serviceTime"] == "2.35ms"
+    assert measured["serviceTimeCv"] == 0.31
+    assert measured.get("cpuTime") == {None: None, 0.0000684: "68.4us", 0.0125: "12.5ms"}[cpu_time_s]
+    service = {
+        "preset": "fastapi",
+        "image": "registry.example/api:1.0.0",
+        "demand": {"targetRps": 1000, "latency": {"p99": "100ms"}},
+        "profile": {**measured, "cpu": "1", "memory": "2Gi"},
+        "autoscaling": {"metrics": "resource"},
+    }
+    config = {"environment": "dev", "namespace": "mine", "services": {"api": service}}
+    [planned] = plan.make(demand.from_config("mine", config)).services
+    assert planned.replicas_at_target.value >= 3
+    assert planned.worker_threads is not None and planned.worker_threads.value == 4
