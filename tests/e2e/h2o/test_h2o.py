@@ -61,14 +61,6 @@ def test_a_cloud_forms_and_one_node_leads(site: Any) -> None:
     assert site.up().changes.empty, "a second up changes nothing"
 
 
-def test_a_node_starts_from_the_images_archive_of_classes(site: Any) -> None:
-    """A JVM that the archive does not fit would start without it, and without a word."""
-    script = "grep -l /opt/h2o/h2o.jsa /proc/[0-9]*/maps"
-    for node in range(2):
-        command = ["exec", "-n", NAMESPACE, f"h2o-cluster-{node}", "-c", "h2o", "--", "sh", "-c", script]
-        assert "/maps" in site.kubectl.run(*command, check=False).stdout
-
-
 def test_a_gradient_boosting_model_is_trained_and_predicts(site: Any) -> None:
     script = TRAIN + "\n".join(
         [

@@ -274,8 +274,7 @@ def test_the_container_runs_what_is_ordered_and_ends_with_a_process_that_died(
     lines = (tmp_path / "started").read_text().splitlines()
     eventually(lambda: len((tmp_path / "started").read_text().splitlines()) == 2)
     lines = (tmp_path / "started").read_text().splitlines()
-    shared_classes = ["-XX:SharedArchiveFile=/opt/h2o/h2o.jsa", "-Xshare:auto"]
-    assert lines[1].split()[1:] == [*shared_classes, "-Xmx1g", "-jar", "/opt/h2o/h2o.jar", "-name", "h2o-cluster"]
+    assert lines[1].split()[1:] == ["-Xmx1g", "-jar", "/opt/h2o/h2o.jar", "-name", "h2o-cluster"]
     subprocess.run(["kill", "-KILL", lines[1].split()[0]], check=True)
     eventually(lambda: process.poll() is not None)
     assert process.returncode == 137
