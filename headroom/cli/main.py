@@ -25,6 +25,7 @@ COMMANDS = {
     "down": ("headroom.cli.deploy", "down"),
     "verify": ("headroom.cli.verify", "verify"),
     "doctor": ("headroom.cli.doctor", "doctor"),
+    "checklist": ("headroom.cli.checklist", "checklist"),
     "rightsize": ("headroom.cli.rightsize", "rightsize"),
     "load": ("headroom.cli.load", "load"),
     "features": ("headroom.cli.features", "app"),

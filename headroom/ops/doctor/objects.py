@@ -144,3 +144,14 @@ def listed(words: Iterable[str], most: int = _SHOWN) -> str:
 def living(seen: Snapshot) -> Iterator[Manifest]:
     """Pods that are to run: neither finished nor on their way out."""
     return (p for p in seen.pods if p.get("status", {}).get("phase") not in ("Succeeded", "Failed") and not leaving(p))
+
+
+def settings(seen: Snapshot, deployment: Manifest) -> dict[str, str]:
+    """The environment of a Deployment's first container, as far as it is in the open."""
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    maps = {(e.get("configMapRef") or {}).get("name") for e in container.get("envFrom") or []}
+    found: dict[str, str] = {}
+    for config in seen.config_maps:
+        if namespace(config) == namespace(deployment) and name(config) in maps:
+            found |= config.get("data") or {}
+    return found | {e["name"]: e["value"] for e in container.get("env") or [] if "value" in e}

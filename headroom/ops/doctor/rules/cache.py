@@ -9,7 +9,6 @@ from math import floor
 from headroom.capacity.plan.model import Plan
 from headroom.capacity.plan.presets import CACHE_ENTRIES_PER_GIB
 from headroom.capacity.quantities import GI, MI
-from headroom.kubectl import Manifest
 from headroom.ops.diff.quantity import number
 from headroom.ops.doctor import objects
 from headroom.ops.doctor.model import Finding, Severity
@@ -25,19 +24,22 @@ def capacity(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
     for service in plan.services:
         place = f"{service.namespace}/{service.key}"
         live = next((d for d in seen.deployments if objects.place(d) == place), None)
-        container = live["spec"]["template"]["spec"]["containers"][0] if live else {}
-        entries = _entries(seen, service.namespace, container)
+        if live is None:
+            continue
+        container = live["spec"]["template"]["spec"]["containers"][0]
+        values = objects.settings(seen, live)
+        entries = next((values[name] for name in _CAPACITY if values.get(name)), "")
         memory = number(((container.get("resources") or {}).get("requests") or {}).get("memory"))
-        if entries is None or memory is None:
+        if not entries.isdigit() or memory is None:
             continue
         most = floor(CACHE_ENTRIES_PER_GIB * memory / GI)
-        if entries > most:
+        if int(entries) > most:
             yield Finding(
                 anchor="cache-does-not-fit-its-pod",
                 severity=Severity.warning,
                 component=service.key,
                 subject=f"deployment {place}",
-                symptom=f"may cache {entries:,} entries, and its memory is enough for {most:,}",
+                symptom=f"may cache {int(entries):,} entries, and its memory is enough for {most:,}",
                 because=f"{CACHE_ENTRIES_PER_GIB:,} entries take about a GiB: full, the cache ends the pod",
                 fix="take the override of cacheCapacity away or raise profile.memory; then "
                 f"headroom up --stack {plan.stack}",
@@ -68,13 +70,3 @@ def redis_memory(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
                 fix=f"headroom up --stack {plan.stack} (the plan: maxmemory {plan.redis.maxmemory.value}, container "
                 f"{plan.redis.container_memory.value})",
             )
-
-
-def _entries(seen: Snapshot, namespace: str, container: Manifest) -> int | None:
-    maps = {(e.get("configMapRef") or {}).get("name") for e in container.get("envFrom") or []}
-    values = {e["name"]: e.get("value") for e in container.get("env") or []}
-    for config in seen.config_maps:
-        if objects.namespace(config) == namespace and objects.name(config) in maps:
-            values = {**(config.get("data") or {}), **values}
-    found = next((values[name] for name in _CAPACITY if values.get(name)), None)
-    return int(found) if found and found.isdigit() else None

@@ -135,7 +135,8 @@ def _fix(plan: Plan, component: str, *, behind: bool) -> str:
         return f"raise headroom:postgres.shard.memory; then {up}"
     if component == "pgbouncer":
         return f"raise headroom:pgbouncer.memory; then {up}"
-    return f'headroom rightsize {component} --stack {plan.stack}; or headroom scale {component} --memory SIZE --because "…"'
+    larger = f'headroom scale {component} --memory SIZE --because "…" --stack {plan.stack}'
+    return f"headroom rightsize {component} --stack {plan.stack}; or {larger}"
 
 
 def _meaning(seen: Snapshot, pod: Manifest, end: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from headroom.ops.doctor.collect import _apis
 from headroom.ops.doctor.snapshot import PoolerNode, PostgresNode, Standby
 from headroom.stackfile import document
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "doctor"
 ROOT = HERE.parents[3]
 KINDS = (
     *("nodes", "pods", "events", "deployments", "stateful_sets", "autoscalers", "services", "endpoint_slices"),
