@@ -48,8 +48,9 @@ def start(
     progress = ConsoleProgress()
     request = acting.request(stack, config, context, name)
     change = run.propose_start(request, service, image, share, progress, allow_dirty=allow_dirty)
-    if change.service_plan.canary is not None:
-        out.print(escape(verdict.shares(change.service_plan.canary, change.live.replicas)))
+    plan = change.service_plan
+    if plan.canary is not None:
+        out.print(escape(verdict.shares(plan.canary, max(change.live.replicas, plan.min_replicas.value))))
     acting.say(change.delta.lines())
     if dry_run:
         out.print("a dry run: nothing was changed")

@@ -51,6 +51,6 @@ def shares(plan: CanaryPlan, stable: int) -> str:
     count = plan.replicas.value
     real = 100 * count / (count + stable)
     return (
-        f"{100 * plan.weight:.4g} % is {count} canary pod{'s' if count > 1 else ''} ({plan.replicas.because}): with "
+        f"{quantities.figure(100 * plan.weight)} % is {count} canary pod{'s' if count > 1 else ''} ({plan.replicas.because}): with "
         f"{stable} stable ones it gets about {real:.0f} % of the connections"
     )
