@@ -88,7 +88,6 @@ def test_the_master_is_killed(sentinel: Any, ledger: Callable[..., Any], eventua
     assert kept["lost"] <= LOSS_SECONDS * 250, "no more than was written within the lag"
 
 
-@pytest.mark.slow
 def test_a_planned_stop_of_the_master_loses_nothing(
     sentinel: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]
 ) -> None:
