@@ -50,7 +50,8 @@ def shares(plan: CanaryPlan, stable: int) -> str:
     """What the weight comes to: pods are whole, and a Service spreads connections evenly over them."""
     count = plan.replicas.value
     real = 100 * count / (count + stable)
+    pods = f"{count} canary pod{'s' if count > 1 else ''}"
     return (
-        f"{quantities.figure(100 * plan.weight)} % is {count} canary pod{'s' if count > 1 else ''} ({plan.replicas.because}): with "
-        f"{stable} stable ones it gets about {real:.0f} % of the connections"
+        f"{quantities.figure(100 * plan.weight)} % is {pods} ({plan.replicas.because}): with {stable} stable ones it "
+        f"gets about {real:.0f} % of the connections"
     )
