@@ -81,6 +81,10 @@ engine: setup ## under the real Pulumi CLI, where it is on PATH
 bench: setup ## measure: make bench, or make bench AREA=plan
 	@$(BIN)/python -m bench $(AREA)
 
+.PHONY: dashboards
+dashboards: setup ## write the dashboards' files anew from monitoring/panels.py
+	@$(BIN)/python -m monitoring
+
 .PHONY: fmt
 fmt: setup ## format, and mend what the linter can
 	@$(BIN)/ruff format .

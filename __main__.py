@@ -6,6 +6,7 @@ import pulumi
 
 from components.h2o_cluster import H2OCluster, H2OClusterArgs
 from components.links import Link
+from components.monitoring import Monitoring, MonitoringArgs
 from components.objects import register_backstop
 from components.pgbouncer import PgBouncer, PgBouncerArgs
 from components.platform_namespace import PlatformNamespace, PlatformNamespaceArgs
@@ -18,7 +19,8 @@ from headroom.capacity import demand, plan
 register_backstop()
 
 config = configuration()
-sized = plan.make(demand.from_config(pulumi.get_stack(), config))
+asked = demand.from_config(pulumi.get_stack(), config)
+sized = plan.make(asked)
 for caution in sized.warnings:
     pulumi.log.warn(f"{caution.component}: {caution.message}")
 
@@ -58,6 +60,9 @@ services = {
     )
     for service in sized.services
 }
+
+if asked.monitoring.alerts or asked.monitoring.dashboards:
+    Monitoring("monitoring", MonitoringArgs(asked, sized), inside)
 
 pulumi.export("namespace", sized.namespace)
 pulumi.export("services", {key: service.address for key, service in services.items()})

@@ -23,7 +23,7 @@ def group(plan: Plan) -> Group:
         (
             Alert(
                 "H2ONodesMissing",
-                f"(sum({ready}) or vector(0)) < {nodes}",
+                f"sum({ready}) < {nodes}",
                 15,
                 "critical",
                 "the H2O cloud is not whole",

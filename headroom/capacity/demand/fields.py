@@ -70,6 +70,8 @@ def whole_seconds(raw: object) -> int:
 
 Pause = Annotated[int, bounded(whole_seconds, 0, 86400, " s", "whole seconds, for example 60s")]
 """A duration that Kubernetes takes in whole seconds."""
+Stabilization = Annotated[int, bounded(whole_seconds, 0, 3600, " s", "whole seconds, for example 60s")]
+"""An autoscaler's stabilization window; Kubernetes takes an hour at most."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII)
@@ -215,6 +217,9 @@ EnvName = Annotated[
 EnvValue = Annotated[str, BeforeValidator(_env_value)]
 AnnotationKey = Annotated[str, BeforeValidator(_annotation_key)]
 AnnotationValue = Annotated[str, BeforeValidator(lambda raw: text(raw, 4096))]
+LabelValue = Annotated[
+    str, matching(_QUALIFIED, 63, "must be at most 63 letters, digits, dots, dashes and underscores")
+]
 Image = Annotated[str, BeforeValidator(_image)]
 Url = Annotated[str, matching(_URL, 512, "must be an http(s) address", "for example http://prometheus.monitoring:9090")]
 S3Prefix = Annotated[str, matching(_S3, 300, "must be an S3 address", "for example s3://bucket/h2o")]

@@ -31,6 +31,7 @@ from headroom.capacity.demand.fields import (
     RateOrZero,
     Reason,
     Replicas,
+    Stabilization,
     Threads,
     TimeZone,
     Url,
@@ -110,6 +111,8 @@ class Autoscaling(Part):
     requests_per_second: Positive | None = None
     metric_exists: Flag = False
     prometheus_address: Url | None = None
+    scale_up_window: Stabilization | None = None
+    scale_down_window: Stabilization | None = None
     schedule: tuple[Window, ...] = ()
 
 

@@ -10,6 +10,7 @@ from headroom.capacity.demand.base import Part
 from headroom.capacity.demand.fields import Environment, Namespace, ServiceKey, Text
 from headroom.capacity.demand.h2o import H2ODemand
 from headroom.capacity.demand.images import ImagesDemand
+from headroom.capacity.demand.monitoring import MonitoringDemand
 from headroom.capacity.demand.nodes import NodesDemand
 from headroom.capacity.demand.pgbouncer import PgBouncerDemand
 from headroom.capacity.demand.postgres import PostgresDemand
@@ -41,6 +42,7 @@ class StackDemand(Part):
     nodes: NodesDemand | None = None
     prices: PricesDemand = PricesDemand()
     images: ImagesDemand = ImagesDemand()
+    monitoring: MonitoringDemand = MonitoringDemand()
 
     @model_validator(mode="after")
     def _fits_together(self) -> StackDemand:

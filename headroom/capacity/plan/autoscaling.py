@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from math import floor
 
 from headroom.capacity.demand.services import ServiceDemand
-from headroom.capacity.plan.model import AutoscalingPlan, PodsMetric, ScheduleWindow, Sized
+from headroom.capacity.plan.model import AutoscalingPlan, PodsMetric, ScalingPolicy, ScheduleWindow, Sized
 from headroom.capacity.plan.presets import PRESETS, SCALE_DOWN, SCALE_UP, TIERS
 from headroom.capacity.plan.sizing import given_or, refusal
 from headroom.capacity.quantities import figure
@@ -38,11 +39,15 @@ def autoscaling_plan(
         cpu_utilization=cpu_target,
         memory_utilization=scaling.memory_utilization,
         pods_metric=_metric(demand, margin),
-        scale_up=SCALE_UP,
-        scale_down=SCALE_DOWN,
+        scale_up=_within(SCALE_UP, scaling.scale_up_window),
+        scale_down=_within(SCALE_DOWN, scaling.scale_down_window),
         schedule=tuple(ScheduleWindow(w.start, w.end, w.min_replicas, w.timezone) for w in scaling.schedule),
         prometheus_address=scaling.prometheus_address,
     )
+
+
+def _within(policy: ScalingPolicy, seconds: int | None) -> ScalingPolicy:
+    return policy if seconds is None else replace(policy, window_seconds=seconds)
 
 
 def _metric(demand: ServiceDemand, margin: Sized[Decimal]) -> PodsMetric | None:
