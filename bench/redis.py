@@ -6,6 +6,7 @@ It uses the rig of the tests on real pods: a ledger outside every pod, with the 
 from __future__ import annotations
 
 import importlib.util
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ def _rig() -> Any:
     spec = importlib.util.spec_from_file_location("redis_rig", ROOT / "tests" / "e2e" / "redis" / "conftest.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
