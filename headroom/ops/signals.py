@@ -153,7 +153,7 @@ class Watcher:
         """With the cluster's Prometheus where it has one that knows this service's pods, else asking the pods."""
         try:
             found = prometheus.find(kubectl)
-            known = cls(kubectl, service, found)._asked() if METRICS.get(service.preset) else {}
+            known = cls(kubectl, service, found).look()
         except EnvironmentFailure:
             return cls(kubectl, service)
         return cls(kubectl, service, found) if known else cls(kubectl, service)
@@ -164,9 +164,23 @@ class Watcher:
         items = self.kubectl.items("pods", self.service.namespace, selector)
         return [p for p in items if "deletionTimestamp" not in p["metadata"]]
 
+    def told(self) -> str:
+        """Where the counters come from, in words; also when there are none."""
+        if not self._counted:
+            return f"preset {self.service.preset} counts no requests: only the state of its pods is watched"
+        if self.source is not None:
+            return f"errors and p99 are those that Prometheus has ({self.source.namespace}/{self.source.service})"
+        if self.look():
+            return "no Prometheus knows these pods: errors and p99 are read from the pods themselves"
+        return "neither Prometheus nor the pods tell their errors and p99: only the state of the pods is watched"
+
+    @property
+    def _counted(self) -> bool:
+        return self.service.preset in METRICS and self.service.profile != "current"
+
     def look(self) -> dict[str, Counters]:
         """The counters of every pod that answers, by its name; none for a program without such metrics."""
-        if self.service.preset not in METRICS or self.service.profile == "current":
+        if not self._counted:
             return {}
         return self._asked() if self.source is not None else self._scraped()
 

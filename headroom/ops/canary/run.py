@@ -110,6 +110,7 @@ def watch(
     if reason:
         return Verdict("worse", reason)
     watcher = Watcher.of(kubectl, change.service_plan)
+    progress.note(watcher.told())
     first = watcher.look()
     last = dict(first)
     end = time.monotonic() + seconds

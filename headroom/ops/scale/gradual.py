@@ -103,6 +103,7 @@ class _Way:
     def go(self, now: int, pods: int, progress: Progress) -> str:
         """One step; why it must not go on, or nothing. After a bad step down the pods come back."""
         if self.known is None:
+            progress.note(self.watcher.told())
             with step(progress, f"looking how {self.service.key} does before"):
                 self.known = self._watch(BASELINE_SECONDS, progress)
             progress.note(f"{now} pods: {self.known}")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from headroom.capacity import demand, plan
 from headroom.errors import InputError
+from headroom.kubectl import Kubectl
 from headroom.ops.canary.verdict import judge, weight
-from headroom.ops.signals import Counters, Limits, Reading, between, broken, counted, worse
+from headroom.ops.signals import Counters, Limits, Reading, Watcher, between, broken, counted, worse
+
+ROOT = Path(__file__).resolve().parents[3]
 
 INF = float("inf")
 
@@ -112,3 +120,70 @@ def test_a_weight_is_a_share(text: str, share: str) -> None:
 def test_and_nothing_else(text: str) -> None:
     with pytest.raises(InputError, match="above 0 and below 1"):
         weight(text)
+
+
+@dataclass(frozen=True)
+class Told(Kubectl):
+    """A cluster with one Prometheus, or without, and one pod; what is asked of them is answered from here."""
+
+    prometheus: bool = True
+    series: tuple[dict[str, str], ...] = ()
+    metrics: str = ""
+
+    def get(self, *args: str, timeout: float = 60) -> dict[str, Any]:
+        if args[0] == "services":
+            labels = {"app.kubernetes.io/name": "prometheus", "app.kubernetes.io/component": "server"}
+            metadata = {"name": "prom", "namespace": "monitoring", "labels": labels}
+            service = {"metadata": metadata, "spec": {"ports": [{"name": "http", "port": 80}]}}
+            return {"items": [service] if self.prometheus else []}
+        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+        return {"items": [{"metadata": {"name": "inference-1-a"}, "status": ready}]}
+
+    def raw(self, path: str, timeout: float = 20) -> subprocess.CompletedProcess[str]:
+        if "pods/inference-1-a:8080/proxy/metrics" in path:
+            return subprocess.CompletedProcess([], 0 if self.metrics else 1, self.metrics, "")
+        counter = "http_requests_total" in path
+        found = [{"metric": m, "value": [0, "7"]} for m in self.series if ("le" not in m) == counter]
+        answer = {"status": "success", "data": {"resultType": "vector", "result": found}}
+        return subprocess.CompletedProcess([], 0, json.dumps(answer), "")
+
+
+SERVICE = next(s for s in plan.make(demand.load("local", ROOT / "Pulumi.local.yaml")).services if s.key == "inference")
+TEXT = """\
+# TYPE http_requests_total counter
+http_requests_total{method="POST",path="/predict",status="200"} 5.0
+http_requests_total{method="POST",path="/predict",status="500"} 1.0
+# TYPE http_request_duration_seconds histogram
+http_request_duration_seconds_bucket{le="0.1",method="POST",path="/predict"} 6.0
+http_request_duration_seconds_bucket{le="+Inf",method="POST",path="/predict"} 6.0
+http_request_duration_seconds_count{method="POST",path="/predict"} 6.0
+http_request_duration_seconds_sum{method="POST",path="/predict"} 0.1
+"""
+
+
+def door(**more: Any) -> Told:
+    return Told(Path("kubectl"), Path("kubeconfig"), **more)
+
+
+def test_prometheus_is_asked_where_it_knows_the_pods() -> None:
+    series = (
+        {"pod": "inference-1-a", "path": "/predict", "status": "200"},
+        {"pod": "inference-1-a", "path": "/predict", "status": "503"},
+        {"pod": "inference-1-a", "path": "/predict", "le": "+Inf"},
+    )
+    watcher = Watcher.of(door(series=series, metrics=TEXT), SERVICE)
+    assert watcher.look() == {"inference-1-a": Counters(14, 7, {INF: 7})}
+    assert "Prometheus has (monitoring/prom)" in watcher.told()
+
+
+@pytest.mark.parametrize("prometheus", [True, False])
+def test_else_the_pods_themselves(prometheus: bool) -> None:
+    watcher = Watcher.of(door(prometheus=prometheus, metrics=TEXT), SERVICE)
+    assert watcher.look() == {"inference-1-a": Counters(6, 1, {0.1: 6, INF: 6})}
+    assert "read from the pods" in watcher.told()
+
+
+def test_blind_it_says_so() -> None:
+    watcher = Watcher.of(door(prometheus=False), SERVICE)
+    assert watcher.look() == {}
+    assert "neither Prometheus nor the pods" in watcher.told()
