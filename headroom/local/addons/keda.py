@@ -56,9 +56,11 @@ def manifests(cluster: Cluster, config: Path) -> list[dict[str, Any]]:
 
 
 def fitted(item: dict[str, Any], images: dict[str, str]) -> dict[str, Any]:
-    """The object as it is, but for a Deployment's image and size."""
+    """The object as it is, but for a Deployment's image and size, and that its metrics are scraped."""
     if item["kind"] == "Deployment":
-        (container,) = item["spec"]["template"]["spec"]["containers"]
+        template = item["spec"]["template"]
+        template["metadata"]["annotations"] = {"prometheus.io/scrape": "true", "prometheus.io/port": "8080"}
+        (container,) = template["spec"]["containers"]
         container["image"] = images[item["metadata"]["name"]]
         container["imagePullPolicy"] = "Never"
         container["resources"] = SIZE
