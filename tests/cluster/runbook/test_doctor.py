@@ -101,7 +101,7 @@ def mended(ward: Ward) -> Iterator[Ward]:
     ward.well()
 
 
-def _small(ward: Ward) -> Callable[[], None]:
+def _small(ward: Ward, cores: str) -> Callable[[], None]:
     nodes = ward.kubectl.get("nodes")["items"]
 
     def give(cpu: str | None) -> None:
@@ -110,44 +110,20 @@ def _small(ward: Ward) -> Callable[[], None]:
             how = ("--type=merge", "--subresource=status")
             ward.patch("node", node["metadata"]["name"], {"status": size}, *how, namespaced=False)
 
-    give("1100m")
+    give(cores)
     return lambda: give(None)
 
 
 def test_nodes_without_room(mended: Ward) -> None:
-    restore = _small(mended)
+    """Three nodes with a pod each, and room for no other."""
+    restore = _small(mended, "300m")
     try:
         mended.patch("hpa", "inference-hpa", {"spec": {"minReplicas": 4}})
-        # Three nodes with room for a few of 250m, and more pods of another kind than that.
-        mended.apply(_filler("250m", 20))
         found = mended.finds("no-room-for-a-pod")
-        assert "the pod asks for 0.25 cores" in found["because"]
-        assert "the largest node gives pods 1.1 cores" in found["evidence"][1]
+        assert "every node is full: the pod asks for 0.25 cores" in found["because"]
+        assert "the largest node gives pods 0.3 cores" in found["evidence"][1]
     finally:
         restore()
-        mended.kubectl.run("delete", "deployment", "filler", "-n", NAMESPACE, "--ignore-not-found")
-
-
-def _filler(cpu: str, replicas: int) -> dict[str, Any]:
-    size = {"cpu": cpu, "memory": "16Mi"}
-    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True}
-    container = {
-        "name": "main",
-        "image": "filler",
-        "resources": {"requests": size, "limits": size},
-        "securityContext": {**security, "seccompProfile": {"type": "RuntimeDefault"}},
-    }
-    labels = {"app": "filler"}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "filler", "namespace": NAMESPACE, "labels": labels},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-        },
-    }
 
 
 def test_nodes_that_take_no_pods(mended: Ward) -> None:

@@ -21,6 +21,7 @@ from headroom import local, project
 from headroom.cli.main import application
 from headroom.engine.model import Target
 from headroom.kubectl import Kubectl
+from headroom.local import faults
 
 pytestmark = pytest.mark.e2e
 
@@ -197,6 +198,48 @@ def test_a_locked_cloud_takes_no_more_nodes(ward: Ward, tmp_path: Path) -> None:
     larger.write_text(text.replace("dataset: 400MB", "dataset: 700MB"))
     found = ward.finds("h2o-is-locked", "h2o", "--config", str(larger), seconds=30)
     assert "is a cloud of 2, and 3 nodes are planned" in found["symptom"]
+
+
+@pytest.mark.slow
+def test_a_program_that_hangs(ward: Ward) -> None:
+    """Its processes are stopped in place: nothing ends, nothing answers."""
+    with faults.frozen(ward.cluster, NAMESPACE, "redis-2"):
+        found = ward.finds("no-answer", "redis")
+        assert found["subject"] == "pod redis-2"
+        assert "no answer" in found["evidence"][0]
+    ward.well("redis")
+
+
+@pytest.mark.slow
+def test_a_cloud_that_lost_a_node(ward: Ward) -> None:
+    faults.kill(ward.cluster, NAMESPACE, "h2o-cluster-1", "h2o")
+    ward.finds("h2o-is-short", "h2o", seconds=60)
+    ward.well("h2o", seconds=300)
+
+
+@pytest.mark.slow
+def test_pgbouncer_that_lets_clients_wait(ward: Ward) -> None:
+    """Its server connections are held back, as long transactions hold them."""
+    pod = ward.kubectl.items("pods", NAMESPACE, "app=pgbouncer")[0]["metadata"]["name"]
+    console = ["psql", "-h", "/run/pgbouncer", "-p", "6432", "-U", "pgbouncer", "-d", "pgbouncer", "-XAtqc"]
+    inside = ["exec", "-n", NAMESPACE, pod, "-c", "pgbouncer", "--", *console]
+    ward.kubectl.run(*inside, "PAUSE")
+    try:
+        password = ward.secret("postgres-passwords", "postgresApp")
+        dsn = f"host={ward.address('pgbouncer')} port=6432 user=features dbname=features sslmode=prefer"
+
+        def ask() -> None:
+            with contextlib.suppress(psycopg.Error), psycopg.connect(dsn, password=password) as connection:
+                connection.execute("SELECT 1")
+
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        found = ward.finds("connections-are-used-up", "pgbouncer", seconds=60)
+        assert "clients wait for a connection to a shard" in found["symptom"]
+    finally:
+        ward.kubectl.run(*inside, "RESUME")
+    asking.join(60)
+    ward.well("pgbouncer")
 
 
 def test_what_was_broken_is_whole_again(ward: Ward) -> None:
