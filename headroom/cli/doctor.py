@@ -79,7 +79,8 @@ def _print(found: Diagnosis) -> None:
         for severity in Severity
         if (n := sum(f.severity is severity for f in found.findings))
     ]
-    out.print(", ".join(counts) if counts else "[green]nothing is wrong[/green]")
+    well = all(f.severity is Severity.note for f in found.findings)
+    out.print(", ".join((["[green]nothing is wrong[/green]"] if well else []) + counts))
     for unseen in found.unseen:
         out.print(f"[dim]not looked at: {escape(unseen.what)} ({escape(unseen.why)})[/dim]")
 
