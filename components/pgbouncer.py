@@ -14,7 +14,8 @@ from components.metadata import Identity
 from components.objects import KubernetesObject, Manifest, child_options
 from components.passwords import passwords, secret
 from components.postgres import access
-from components.postgres.pooler import CONFIG, METRICS_PORT, PORT, configuration, deployment_spec, exporter
+from components.postgres.pooler import CONFIG, METRICS_PORT, configuration, deployment_spec, exporter
+from components.postgres.settings import POOLER_PORT as PORT
 from components.sharded_postgres import MAP_FOLDER, ShardedPostgres
 from headroom.capacity.plan.model import ImagesPlan, PgBouncerPlan, ServicePlan
 

@@ -1,5 +1,5 @@
-"""Sharded PostgreSQL: a StatefulSet a shard under Patroni, a map that gives every bucket of keys a shard, and the Job
-that brings running shards to what the stack says."""
+"""Sharded PostgreSQL: a StatefulSet a shard under Patroni, a map that gives every bucket of keys a shard, and the Jobs
+that bring running shards to what the stack says and buckets to the shards that there are."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from typing import Any
 
 import pulumi
 
-from components import pods
 from components.access import account, disruption_budget
 from components.metadata import Identity, content_hash
 from components.objects import KubernetesObject, Manifest, child_options
 from components.passwords import fingerprint, passwords, secret
 from components.pods import SecretKey
-from components.postgres import access, guard, settings
-from components.postgres.shard import PASSWORDS, SETTINGS, USER_ID, claim_name, stateful_set_spec
+from components.postgres import access, jobs, settings
+from components.postgres.shard import claim_name, stateful_set_spec
 from headroom.capacity.plan.model import ImagesPlan, PostgresPlan, Resources
 
 SECRETS = ("postgresSuperuser", "postgresReplication", "postgresRewind", "postgresApp", "pgbouncerAuth")
 MAP_FOLDER = "/etc/headroom/map"
-BOOTSTRAP_SECONDS = 900
 
 
 @dataclass(frozen=True)
@@ -55,11 +53,9 @@ class ShardedPostgres(pulumi.ComponentResource):
         self._owner = self._identity("postgres", "configuration")
         self.shard_map = "shard-map"
 
-        fixed = guard.number_of_shards(f"{name}-guard", self._owner, self.shards, self._kept(self._child))
-        self._after_guard = self._after([fixed])
         self._secret, shared = self._shared()
         sets = [s for number in range(self._plan.shards.value) for s in self._shard(number, shared)]
-        self._bootstrap([*sets, *shared])
+        self._map(self._move(self._bootstrap([*sets, *shared])))
         self.register_outputs({"shards": self.shards})
 
     def _shared(self) -> tuple[str, list[KubernetesObject]]:
@@ -69,11 +65,7 @@ class ShardedPostgres(pulumi.ComponentResource):
         made = [
             self._object(
                 "settings", "v1", "ConfigMap", owner.metadata("postgres-settings", why=why),
-                {"data": {"settings.json": dynamic}}, self._after_guard,
-            ),
-            self._object(
-                "map", "v1", "ConfigMap", owner.metadata(self.shard_map, why=(plan.shards, plan.buckets)),
-                {"data": {"map.json": settings.bucket_map(plan.shards.value)}}, self._after_guard,
+                {"data": {"settings.json": dynamic}}, self._child,
             ),
         ]  # fmt: skip
         if plan.existing_secret:
@@ -82,8 +74,8 @@ class ShardedPostgres(pulumi.ComponentResource):
         values = passwords(self._args.config, SECRETS)
         client = {"postgresApp": values["postgresApp"]}
         self.client_password = SecretKey(f"postgres-client-{fingerprint(client)}", "postgresApp")
-        made.append(secret(f"{self._name}-client", owner, self.client_password.secret, client, self._after_guard))
-        made.append(secret(f"{self._name}-passwords", owner, "postgres-passwords", values, self._after_guard))
+        made.append(secret(f"{self._name}-client", owner, self.client_password.secret, client, self._child))
+        made.append(secret(f"{self._name}-passwords", owner, "postgres-passwords", values, self._child))
         return "postgres-passwords", made
 
     def _shard(self, number: int, shared: list[KubernetesObject]) -> list[KubernetesObject]:
@@ -93,7 +85,7 @@ class ShardedPostgres(pulumi.ComponentResource):
         needed = [*shared, *self._account(key, owner, access.role_rules(owner, copies))]
         for state in access.STATES:
             # Patroni writes annotations, which we do not name and so leave alone.
-            options = self._kept(self._after_guard) if state in access.KEPT_STATES else self._after_guard
+            options = self._kept(self._child) if state in access.KEPT_STATES else self._child
             metadata = owner.metadata(f"{owner.name}-{state}")
             needed.append(self._object(f"{key}-{state}", "v1", "ConfigMap", metadata, {}, options))
         for copy in range(copies):
@@ -106,7 +98,7 @@ class ShardedPostgres(pulumi.ComponentResource):
                 "resources": {"requests": {"storage": plan.volume_size.value}},
                 **({"storageClassName": plan.storage_class} if plan.storage_class else {}),
             }
-            options = self._kept(self._after_guard)
+            options = self._kept(self._child)
             needed.append(
                 self._object(f"{key}-claim-{copy}", "v1", "PersistentVolumeClaim", metadata, {"spec": spec}, options)
             )
@@ -156,7 +148,7 @@ class ShardedPostgres(pulumi.ComponentResource):
             metadata = owner.metadata(service, annotations={"pulumi.com/skipAwait": "true"})
             metadata["labels"] = {**metadata["labels"], **labels}
             logical = f"{key}-service{service.removeprefix(owner.name)}"
-            made.append(self._object(logical, "v1", "Service", metadata, {"spec": spec}, self._after_guard))
+            made.append(self._object(logical, "v1", "Service", metadata, {"spec": spec}, self._child))
         policy = access.shard_policy(owner, self._plan.api_servers)
         made.append(
             self._object(
@@ -165,77 +157,58 @@ class ShardedPostgres(pulumi.ComponentResource):
                 "NetworkPolicy",
                 owner.metadata(),
                 {"spec": policy},
-                self._after_guard,
+                self._child,
             )
         )
         return made
 
-    def _bootstrap(self, needed: list[KubernetesObject]) -> None:
+    def _bootstrap(self, needed: list[KubernetesObject]) -> KubernetesObject:
         """A Job is what it was made for, for ever: another content is another Job, the same one does not run again."""
         plan = self._plan
         owner = self._identity(access.BOOTSTRAP, "bootstrap")
-        account = self._account("bootstrap", owner)
         policy = self._object(
             "bootstrap-network-policy", "networking.k8s.io/v1", "NetworkPolicy", owner.metadata(),
-            {"spec": access.bootstrap_policy(owner)}, self._after_guard,
+            {"spec": access.bootstrap_policy(owner)}, self._child,
         )  # fmt: skip
-        spec = self._job_spec(owner)
-        content = content_hash(
-            {
-                "settings": json.dumps(settings.dynamic(plan), sort_keys=True),
-                "map": settings.bucket_map(plan.shards.value),
-                "spec": json.dumps(spec, sort_keys=True),
-            }
-        )
-        metadata = owner.metadata(f"{access.BOOTSTRAP}-{content}", image=plan.image)
-        self._object("bootstrap", "batch/v1", "Job", metadata, {"spec": spec}, self._after([*needed, *account, policy]))
+        spec = jobs.bootstrap(plan, owner, self._args.images, self._args.job, passwords=self._secret)
+        content = {
+            "settings": json.dumps(settings.dynamic(plan), sort_keys=True),
+            "spec": json.dumps(spec, sort_keys=True),
+        }
+        metadata = owner.metadata(f"{access.BOOTSTRAP}-{content_hash(content)}", image=plan.image)
+        after = self._after([*needed, *self._account("bootstrap", owner), policy])
+        return self._object("bootstrap", "batch/v1", "Job", metadata, {"spec": spec}, after)
 
-    def _job_spec(self, owner: Identity) -> Manifest:
+    def _move(self, bootstrap: KubernetesObject) -> KubernetesObject:
+        """Buckets to the shards that are wanted: to those that came, which run by now, and from those that go, which
+        run until everything else is done."""
         plan = self._plan
-        volumes, mounts = pods.scratch({"/tmp": "16Mi"})  # noqa: S108
-        mounted: dict[str, tuple[str, Manifest]] = {
-            "passwords": (PASSWORDS, {"secret": {"secretName": self._secret, "defaultMode": 0o440}}),
-            "settings": (SETTINGS, {"configMap": {"name": "postgres-settings"}}),
-            "map": (MAP_FOLDER, {"configMap": {"name": self.shard_map}}),
-        }
-        container = {
-            "name": "bootstrap",
-            "image": plan.image,
-            "imagePullPolicy": self._args.images.pull_policy,
-            "command": ["/opt/patroni/bin/python", "-m", "shard.bootstrap"],
-            "env": [
-                {"name": "NAMESPACE", "value": plan.namespace},
-                {"name": "COPIES", "value": str(plan.replication_factor.value)},
-            ],
-            "resources": pods.resources(self._args.job),
-            "securityContext": pods.container_security(),
-            "volumeMounts": [
-                *mounts,
-                *({"name": n, "mountPath": path, "readOnly": True} for n, (path, _) in mounted.items()),
-            ],
-        }
-        refused = {"containerName": "bootstrap", "operator": "In", "values": [3]}
-        return {
-            "backoffLimit": 4,
-            "activeDeadlineSeconds": BOOTSTRAP_SECONDS,
-            # A shard that refuses the map refuses it again.
-            "podFailurePolicy": {"rules": [{"action": "FailJob", "onExitCodes": refused}]},
-            "template": {
-                "metadata": {"labels": owner.labels(image=plan.image)},
-                "spec": {
-                    **pods.pod_defaults(self._args.images, owner.name, 30, user_id=USER_ID),
-                    "restartPolicy": "Never",
-                    "containers": [container],
-                    "volumes": [*volumes, *({"name": n, **source} for n, (_, source) in mounted.items())],
-                },
-            },
-        }
+        owner = self._identity(access.MOVE, "mover")
+        policy = self._object(
+            "move-network-policy", "networking.k8s.io/v1", "NetworkPolicy", owner.metadata(),
+            {"spec": access.move_policy(owner, plan.api_servers)}, self._child,
+        )  # fmt: skip
+        spec = jobs.move(plan, owner, self._args.images, self._args.job, passwords=self._secret)
+        name = f"{access.MOVE}-{content_hash({'spec': json.dumps(spec, sort_keys=True)})}"
+        jobs.tell_name(spec, name)
+        why = (plan.shards, plan.max_parallel_moves, plan.move_bytes_per_second)
+        metadata = owner.metadata(name, image=plan.image, why=why, annotations=jobs.PATIENT)
+        needed = [bootstrap, policy, *self._account("move", owner, access.move_rules())]
+        return self._object("move", "batch/v1", "Job", metadata, {"spec": spec}, self._after(needed))
+
+    def _map(self, moved: KubernetesObject) -> None:
+        """What clients begin with. It follows the buckets: a client that knew of their new places before they are there
+        would be sent back."""
+        plan = self._plan
+        metadata = self._owner.metadata(self.shard_map, why=(plan.shards, plan.buckets))
+        body = {"data": {"map.json": settings.bucket_map(plan.shards.value)}}
+        self._object("map", "v1", "ConfigMap", metadata, body, self._after([moved]))
 
     def _identity(self, name: str, component: str) -> Identity:
         return Identity(name, self._plan.namespace, self._args.stack, component)
 
     def _account(self, logical: str, owner: Identity, rules: Sequence[Manifest] = ()) -> list[KubernetesObject]:
-        return account(f"{self._name}-{logical}", owner, rules, self._after_guard)
+        return account(f"{self._name}-{logical}", owner, rules, self._child)
 
     def _object(
         self,

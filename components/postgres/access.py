@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from components.metadata import Identity, monitoring, stack_namespaces
 from components.objects import Manifest
-from components.postgres.settings import PORT, REST_PORT
+from components.postgres.settings import POOLER_PORT, PORT, REST_PORT
 
 STATES = ("config", "failover", "leader", "sync")
 """Patroni keeps a shard's state in ConfigMaps of these suffixes."""
@@ -14,6 +14,7 @@ KEPT_STATES = ("config", "sync")
 """These say which data is the shard's and which copy holds every commit: they live as long as the claims do."""
 POOLER = "pgbouncer"
 BOOTSTRAP = "pg-bootstrap"
+MOVE = "pg-move"
 
 
 def role_rules(owner: Identity, copies: int) -> list[Manifest]:
@@ -37,16 +38,21 @@ def role_rules(owner: Identity, copies: int) -> list[Manifest]:
 
 
 def shard_policy(owner: Identity, api_servers: Sequence[str]) -> Manifest:
-    """In: PgBouncer and the bootstrap Job, its own members, monitoring. Out: its own members and the API server."""
+    """In: PgBouncer and the Jobs, the shards (a bucket's new one follows its former one), monitoring. Out: the shards
+    and the API server."""
     mine = {"podSelector": {"matchLabels": owner.selector()}}
     return {
         "podSelector": {"matchLabels": owner.selector()},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [
-            {"from": [mine, _app(POOLER), _app(BOOTSTRAP)], "ports": ports(PORT)},
+            {"from": [shards(), _app(POOLER), _app(BOOTSTRAP), _app(MOVE)], "ports": ports(PORT)},
             {"from": [mine, _app(BOOTSTRAP), monitoring()], "ports": ports(REST_PORT)},
         ],
-        "egress": [{"to": [mine], "ports": ports(PORT, REST_PORT)}, api_server(api_servers)],
+        "egress": [
+            {"to": [mine], "ports": ports(PORT, REST_PORT)},
+            {"to": [shards()], "ports": ports(PORT)},
+            api_server(api_servers),
+        ],
     }
 
 
@@ -57,6 +63,28 @@ def bootstrap_policy(owner: Identity) -> Manifest:
         "policyTypes": ["Ingress", "Egress"],
         "egress": [{"to": [shards()], "ports": ports(PORT, REST_PORT)}],
     }
+
+
+def move_policy(owner: Identity, api_servers: Sequence[str]) -> Manifest:
+    """Nobody in; out to every shard, to PgBouncer, whose readiness it asks, and to the API server."""
+    return {
+        "podSelector": {"matchLabels": owner.selector()},
+        "policyTypes": ["Ingress", "Egress"],
+        "egress": [
+            {"to": [shards()], "ports": ports(PORT)},
+            {"to": [_app(POOLER)], "ports": ports(POOLER_PORT)},
+            api_server(api_servers),
+        ],
+    }
+
+
+def move_rules() -> list[Manifest]:
+    """The Job finds PgBouncer's pods, removes those of its kind that are of another time, and shows how far it is.
+    Names of Jobs follow their contents, so no rule can name them."""
+    return [
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list"]},
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list", "delete", "patch"]},
+    ]
 
 
 def pooler_policy(owner: Identity, port: int, metrics_port: int, api_servers: Sequence[str]) -> Manifest:

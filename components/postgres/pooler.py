@@ -6,10 +6,10 @@ from components import pods
 from components.metadata import Identity
 from components.objects import Manifest
 from components.postgres.settings import DATABASE
+from components.postgres.settings import POOLER_PORT as PORT
 from components.postgres.settings import PORT as POSTGRES_PORT
 from headroom.capacity.plan.model import ImagesPlan, PgBouncerPlan
 
-PORT = 6432
 METRICS_PORT = 9127
 USER_ID = 999
 CONFIG = "pgbouncer.ini"

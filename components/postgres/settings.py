@@ -14,6 +14,7 @@ LOOP_WAIT_S = 5
 RETRY_TIMEOUT_S = 5
 """The least that Patroni takes with the rule `loop_wait + 2 × retry_timeout <= ttl` kept."""
 PORT = 5432
+POOLER_PORT = 6432
 REST_PORT = 8008
 DATABASE = "features"
 
@@ -31,6 +32,8 @@ def dynamic(plan: PostgresPlan) -> dict[str, Any]:
         # A crashed primary is not recovered while a standby waits.
         "primary_start_timeout": 0,
         "primary_stop_timeout": 10,
+        # Slots of buckets that move: Patroni drops those that it does not know.
+        "ignore_slots": [{"type": "logical", "database": DATABASE, "plugin": "pgoutput"}],
         "postgresql": {"use_pg_rewind": True, "use_slots": True, "parameters": parameters(plan)},
     }
 
@@ -56,6 +59,6 @@ def parameters(plan: PostgresPlan) -> dict[str, str]:
 
 
 def bucket_map(shards: int) -> str:
-    """The map as clients and the bootstrap Job read it."""
+    """The map that clients begin with: that of a new store. What moved since, the shards tell."""
     held = list(owners(shards))
     return json.dumps({"version": shards, "shards": shards, "buckets": held}, separators=(",", ":"))

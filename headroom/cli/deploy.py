@@ -16,7 +16,7 @@ from headroom.cli.console import ConsoleProgress, err, out
 from headroom.engine import select
 from headroom.engine.model import Action, Change, Changes
 from headroom.errors import InputError
-from headroom.ops import deploy, history
+from headroom.ops import deploy, history, reshard
 
 STYLE: dict[Action, str] = {
     "create": "green",
@@ -43,6 +43,7 @@ def preview(
     request = _request(stack, config, context, name)
     engine = select.choose(request.target, progress)
     show(engine.preview(deploy.prepare(request, progress), progress))
+    _moves(request)
 
 
 def up(
@@ -62,6 +63,7 @@ def up(
     deployment = deploy.prepare(request, progress)
     if request.cluster is None and not yes:
         show(engine.preview(deployment, progress))
+        _moves(request)
         _ask(f"do this on {request.target.title}?")
     plan = request.plan()
     text, deployed = (
@@ -131,6 +133,16 @@ def show(changes: Changes, *, unchanged: bool = True, most_created: int | None =
         err.print(f"[yellow]warning:[/yellow] {escape(warning)}")
     counted = ", ".join(f"{n} {action}" for action, n in changes.count().items() if unchanged or action != "unchanged")
     out.print(counted or "nothing to change")
+
+
+def _moves(request: deploy.Request) -> None:
+    """Say which buckets move, where some do."""
+    plan = request.plan().postgres
+    if plan is None or not request.target.real_pods:
+        return
+    if seen := reshard.foresee(request.target.kubectl, plan):
+        for line in reshard.in_words(seen):
+            out.print(f"[yellow]{escape(line)}[/yellow]")
 
 
 def _say(change: Change) -> None:

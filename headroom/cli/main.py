@@ -33,6 +33,7 @@ COMMANDS = {
     "maintenance": ("headroom.cli.maintenance", "app"),
     "canary": ("headroom.cli.canary", "app"),
     "rollback": ("headroom.cli.rollback", "rollback"),
+    "reshard": ("headroom.cli.reshard", "app"),
     "local": ("headroom.cli.local", "app"),
     "backend": ("headroom.cli.backend", "app"),
     "secrets": ("headroom.cli.secrets", "app"),

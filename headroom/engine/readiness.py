@@ -10,6 +10,8 @@ from headroom.engine.rendered import Manifest
 
 SKIP_AWAIT = "pulumi.com/skipAwait"
 TIMEOUT = "pulumi.com/timeoutSeconds"
+PROGRESS = "headroom.dev/progress"
+"""On a Job that takes long: how far it says it is."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ def of(live: Manifest, late_binding: frozenset[str] = frozenset()) -> State:
     seen, wanted = status.get("observedGeneration"), live["metadata"].get("generation")
     if live["kind"] in _GENERATIONS and (seen is None or seen < wanted):
         return State("waiting", "its controller has not seen it yet")
-    return check(live.get("spec") or {}, status)
+    found = check(live.get("spec") or {}, status)
+    said = annotations.get(PROGRESS)
+    return State("waiting", said) if said and found.verdict == "waiting" else found
 
 
 def awaited(kind: str) -> bool:

@@ -7,7 +7,7 @@ may have been applied is never sent again unless that does no harm.
         await shards.write(key, "INSERT INTO {schema}.features …", (…,), deadline, idempotent=False)
 """
 
-from inference.shards.bucket_map import BucketMap, FixedMap, MapFile, MapInvalid
+from inference.shards.bucket_map import BucketMap, FixedMap, KnownMap, MapFile, MapInvalid
 from inference.shards.buckets import BUCKETS, bucket_of, schema_of
 from inference.shards.client import Shards, Written
 from inference.shards.errors import BucketMoved, OutcomeUnknown, ShardError, ShardUnavailable
@@ -17,6 +17,7 @@ __all__ = [
     "BucketMap",
     "BucketMoved",
     "FixedMap",
+    "KnownMap",
     "MapFile",
     "MapInvalid",
     "OutcomeUnknown",

@@ -1,12 +1,15 @@
-"""Which shard owns which bucket: a versioned file that is read again when it changes.
+"""Which shard owns which bucket: a file to begin with, and from the first refusal on what the shards themselves say.
 
-The file is JSON: `{"version": 3, "shards": 4, "buckets": [0, 0, …]}` with one shard number a bucket, 256 of them.
+The file is JSON: `{"version": 3, "shards": 4, "buckets": [0, 0, …]}` with one shard number a bucket, 256 of them. It is
+what the stack planned, and changes at the pace of a mounted ConfigMap. The shards' own map changes with every bucket
+that moves; a client asks for it when a shard refuses a bucket, and from then on the file says nothing new.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -28,6 +31,12 @@ class BucketMap:
     version: int
     shards: int
     owners: tuple[int, ...]
+
+    @classmethod
+    def of(cls, version: int, owners: Sequence[int]) -> BucketMap:
+        """From a shard's own map. Raises MapInvalid."""
+        held = {"version": version, "shards": max(owners, default=0) + 1, "buckets": list(owners)}
+        return cls.parse(json.dumps(held))
 
     @classmethod
     def parse(cls, text: str | bytes) -> BucketMap:
@@ -56,6 +65,9 @@ class Buckets(Protocol):
     def refresh(self) -> BucketMap:
         """The same, looked up at once: a shard said that a bucket moved."""
 
+    def learn(self, found: BucketMap) -> None:
+        """A shard told its map."""
+
 
 class FixedMap:
     """A map that never changes; by default one shard that owns everything."""
@@ -71,12 +83,37 @@ class FixedMap:
         """The map."""
         return self._map
 
+    def learn(self, found: BucketMap) -> None:
+        """Nothing: it is fixed."""
+
+
+class KnownMap:
+    """A map to begin with; it follows what the shards tell."""
+
+    def __init__(self, first: BucketMap) -> None:
+        self._first = first
+        self._told: BucketMap | None = None
+
+    def current(self) -> BucketMap:
+        """The newest map that is known."""
+        return self._told or self._first
+
+    def refresh(self) -> BucketMap:
+        """The same: only a shard knows better."""
+        return self.current()
+
+    def learn(self, found: BucketMap) -> None:
+        """Take a map that is newer than what the shards told before. Versions of the first one are not the shards'."""
+        if self._told is None or found.version > self._told.version:
+            log.info("bucket map version %d of the shards, %d shards", found.version, found.shards)
+            self._told = found
+
 
 class MapFile:
     """A map in a file, such as a mounted ConfigMap, whose updates swap a symlink.
 
     A file that vanished, is broken or is older than what is known changes nothing: a wrong map is worse than an old
-    one, which the shards themselves refuse.
+    one, which the shards themselves refuse. Once the shards have told theirs, the file is not looked at any more.
     """
 
     LOOK_EVERY_S = 1.0
@@ -86,16 +123,27 @@ class MapFile:
         self._path = path
         self._stamp = self._stat()
         self._map = BucketMap.parse(path.read_bytes())
+        self._told = KnownMap(self._map)
+        self._learned = False
         self._looked = monotonic()
 
     def current(self) -> BucketMap:
         """The newest map; the file's stamp is looked at once a second at most."""
+        if self._learned:
+            return self._told.current()
         if monotonic() - self._looked >= self.LOOK_EVERY_S:
             self.refresh()
         return self._map
 
+    def learn(self, found: BucketMap) -> None:
+        """A shard told its map."""
+        self._learned = True
+        self._told.learn(found)
+
     def refresh(self) -> BucketMap:
-        """Look at the file now."""
+        """Look at the file now, unless the shards are asked instead."""
+        if self._learned:
+            return self._told.current()
         self._looked = monotonic()
         try:
             stamp = self._stat()

@@ -16,9 +16,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
+from psycopg_pool import PoolClosed, PoolTimeout
 
 from inference.deadline import Deadline
-from inference.shards.bucket_map import BucketMap, Buckets, FixedMap
+from inference.shards.bucket_map import BucketMap, Buckets, FixedMap, MapInvalid
 from inference.shards.buckets import bucket_of, schema_of
 from inference.shards.connection import Pool, ShardConnection, commit, make_pool, prepare_write, query, within
 from inference.shards.errors import BucketMoved, OutcomeUnknown, ShardUnavailable
@@ -29,6 +30,11 @@ log = logging.getLogger(__name__)
 _LEAST_ATTEMPT_S = 0.02
 _PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.5
+# A bucket's move refuses it for some hundredths of a second.
+_LONGEST_MOVE_PAUSE_S = 0.05
+# Asking for the map is one short read.
+_ASK_S = 1.0
+_MAP = "SELECT version, owners FROM headroom.map"
 
 OnRetry = Callable[[int, str], None]
 
@@ -59,7 +65,8 @@ class _Attempts:
         step. Raises ShardUnavailable or BucketMoved when no time is left for it."""
         self.made += 1
         self.on_retry(shard, reason)
-        longest = 0.0 if self.made == 1 else min(_LONGEST_PAUSE_S, _PAUSE_S * 2 ** (self.made - 2))
+        most = _LONGEST_MOVE_PAUSE_S if reason is Reason.MOVED else _LONGEST_PAUSE_S
+        longest = 0.0 if self.made == 1 else min(most, _PAUSE_S * 2 ** min(self.made - 2, 10))
         pause = longest * random.uniform(0.5, 1)  # noqa: S311 - spread, not a secret
         if self.deadline.remaining() - pause < _LEAST_ATTEMPT_S:
             kind = BucketMoved if reason is Reason.MOVED else ShardUnavailable
@@ -76,7 +83,7 @@ class Shards:
     def __init__(
         self, address: str, *, buckets: Buckets | None = None, connections: int = 4, on_retry: OnRetry | None = None
     ) -> None:
-        """`address` is a libpq connection string whose database is that of a single shard; with more shards their
+        """`address` is a libpq connection string whose database is that of a store without a map; with one, the shard's
         number is appended (`features` → `features_0` …). `connections` are shared out over all shards, at least one
         each. `on_retry` is told the shard and the reason of every attempt that is repeated.
         """
@@ -87,6 +94,8 @@ class Shards:
         self._on_retry: OnRetry = on_retry or (lambda _shard, _reason: None)
         self._pools: dict[str, Pool] = {}
         self._shards = self._buckets.current().shards
+        # One question at a time, however many calls were refused; who comes meanwhile shares the answer.
+        self._asking: asyncio.Task[None] | None = None
         if self._shards > connections:
             log.warning("%d connections for %d shards: one each is opened", connections, self._shards)
 
@@ -131,7 +140,7 @@ class Shards:
                     raise outcome
                 failed = (shard, reason, outcome)
             if failed:
-                self._learn(failed[1])
+                await self._learn(failed[0], failed[1], attempts)
                 await attempts.pause(*failed)
         return rows
 
@@ -160,7 +169,7 @@ class Shards:
                 if reason is Reason.UNCONFIRMED and not idempotent:
                     raise OutcomeUnknown(unknown, shard=shard) from error
                 failure = error
-            self._learn(reason)
+            await self._learn(shard, reason, attempts)
             try:
                 await attempts.pause(shard, reason, failure)
             except ShardUnavailable as over:
@@ -209,9 +218,11 @@ class Shards:
 
     async def _pool(self, shard: int) -> Pool:
         """The shard's pool, opened; sizes follow the number of shards."""
-        shards = self._buckets.current().shards
+        known = self._buckets.current()
+        shards = max(known.shards, shard + 1)
         size = max(1, self._connections // shards)
-        database = self._database if shards == 1 else f"{self._database}_{shard}"
+        # Without a map there is one database. With one, a single shard has its number, too: it may get neighbours.
+        database = f"{self._database}_{shard}" if known.version else self._database
         if shards != self._shards:
             self._shards = shards
             for other in self._pools.values():
@@ -230,6 +241,31 @@ class Shards:
             groups[owners[bucket]][bucket].append(key)
         return groups
 
-    def _learn(self, reason: Reason) -> None:
-        if reason is Reason.MOVED:
-            self._buckets.refresh()
+    async def _learn(self, shard: int, reason: Reason, attempts: _Attempts) -> None:
+        """After a refusal: where is the bucket now? The shard that refused knows when it gave it away, and shard 0 has
+        the authority. A connection that fails again and again may be to a shard that is no more."""
+        moved = reason is Reason.MOVED
+        if not moved and not (reason in (Reason.CONNECTION, Reason.TIMEOUT) and attempts.made >= 1):
+            return
+        before = self._buckets.current()
+        if self._buckets.refresh() != before or not before.version:
+            return
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._ask({0, shard} if moved else {0}))
+        patience = attempts.deadline.remaining() / 2 if moved else _LONGEST_MOVE_PAUSE_S
+        await asyncio.wait((self._asking,), timeout=max(_LEAST_ATTEMPT_S, patience))
+
+    async def _ask(self, shards: set[int]) -> None:
+        for found in await asyncio.gather(*(self._told(shard) for shard in shards)):
+            if found is not None:
+                self._buckets.learn(found)
+
+    async def _told(self, shard: int) -> BucketMap | None:
+        """The map that a shard has; None where it has none, or does not answer."""
+        try:
+            async with self._connection(shard, _ASK_S) as (connection, left):
+                rows = await within(connection, query(connection, sql.SQL(_MAP), None, left()), left())
+            return BucketMap.of(*rows[0]) if rows else None
+        except (psycopg.Error, AttemptTimeout, OSError, PoolTimeout, PoolClosed, MapInvalid) as error:
+            log.info("shard %d did not tell its bucket map: %s", shard, error)
+            return None

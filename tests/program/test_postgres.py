@@ -158,7 +158,7 @@ def test_the_way_out_leads_to_the_shards_and_the_api_server_alone(
     config: Callable[[str], Config], render_config: Callable[..., Rendered]
 ) -> None:
     dev = config("dev")
-    names = {"pg-shard-0": 2, "pgbouncer": 2, "pg-bootstrap": 1}
+    names = {"pg-shard-0": 3, "pgbouncer": 2, "pg-bootstrap": 1, "pg-move": 3}
 
     def ways_out() -> dict[str, Any]:
         stack = render_config(dev)
@@ -167,11 +167,11 @@ def test_the_way_out_leads_to_the_shards_and_the_api_server_alone(
     ports = [{"protocol": "TCP", "port": port} for port in (443, 6443)]
     anywhere = ways_out()
     assert {name: len(rules) for name, rules in anywhere.items()} == names
-    assert anywhere["pg-shard-0"][1] == anywhere["pgbouncer"][1] == {"ports": ports}
+    assert anywhere["pg-shard-0"][-1] == anywhere["pgbouncer"][1] == {"ports": ports}
     dev["headroom:postgres"]["apiServers"] = ["10.1.0.0/28", "10.2.0.1/32"]
     narrow = {"to": [{"ipBlock": {"cidr": c}} for c in ("10.1.0.0/28", "10.2.0.1/32")], "ports": ports}
     known = ways_out()
-    assert known["pg-shard-0"][1] == known["pgbouncer"][1] == narrow
+    assert known["pg-shard-0"][-1] == known["pgbouncer"][1] == narrow
     for rules in known.values():
         assert all("to" in rule for rule in rules)
 
@@ -188,14 +188,39 @@ def test_state_is_there_before_patroni_and_kept_with_the_data(stack: Rendered) -
             assert state.manifest["metadata"]["labels"]["app.kubernetes.io/name"] == o.id.name
 
 
-def test_the_number_of_shards_is_fixed_before_anything_of_them_is_made(stack: Rendered) -> None:
-    guard = stack.find("ConfigMap", "postgres-fixed")
-    assert guard.manifest["immutable"] is True
-    assert guard.retain
-    assert "moving buckets" in guard.manifest["metadata"]["annotations"]["headroom.dev/fixed-because"]
-    for o in stack.objects:
-        if o.id.name.startswith(("pg-shard", "data-pg", "shard-map", "postgres-settings")):
-            assert o.wave > guard.wave, o.id
+def test_another_number_of_shards_moves_buckets_when_the_shards_run_and_before_clients_hear_of_it(
+    config: Callable[[str], Config], render_config: Callable[..., Rendered]
+) -> None:
+    dev = config("dev")
+    before = render_config(dev)
+    dev["headroom:postgres"]["override"] = {"shards": {"value": 3, "because": "a test"}}
+    after = render_config(dev)
+    (job,) = [o for o in after.objects if o.id.kind == "Job" and o.id.name.startswith("pg-move-")]
+    (env,) = [{e["name"]: e["value"] for e in c["env"]} for c in job.manifest["spec"]["template"]["spec"]["containers"]]
+    assert (env["SHARDS"], env["JOB"]) == ("3", job.id.name), "it knows itself, and leaves no other of its kind"
+    sets = [o for o in after.objects if o.id.kind == "StatefulSet" and o.id.name.startswith("pg-shard-")]
+    assert len(sets) == 3 and all(o.wave < job.wave for o in sets)
+    assert after.find("ConfigMap", "shard-map").wave > job.wave
+    assert "StatefulSet/pg-shard-0" not in changed(before, after), "no pod rolls"
+    assert {o for o in changed(before, after) if o.startswith("Job/pg-move")} == {
+        f"Job/{job.id.name}",
+        *(f"Job/{o.id.name}" for o in before.objects if o.id.name.startswith("pg-move-")),
+    }
+
+
+def test_how_hard_buckets_move_is_the_stack_s_to_say(
+    config: Callable[[str], Config], render_config: Callable[..., Rendered]
+) -> None:
+    dev = config("dev")
+    dev["headroom:postgres"]["moves"] = {"maxParallelMoves": 1, "bytesPerSecond": "20MB"}
+    (job,) = [o for o in render_config(dev).objects if o.id.name.startswith("pg-move-") and o.id.kind == "Job"]
+    (container,) = job.manifest["spec"]["template"]["spec"]["containers"]
+    env = {e["name"]: e["value"] for e in container["env"]}
+    assert (env["MAX_PARALLEL_MOVES"], env["BYTES_PER_SECOND"]) == ("1", "20000000")
+
+
+def test_patroni_leaves_the_slots_of_moves_alone(stack: Rendered) -> None:
+    assert settings(stack)["ignore_slots"] == [{"type": "logical", "database": "features", "plugin": "pgoutput"}]
 
 
 def test_weak_passwords_are_refused_with_the_reason_and_without_the_value(

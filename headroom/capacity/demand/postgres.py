@@ -14,6 +14,7 @@ from headroom.capacity.demand.services import Limits
 
 Copies = Annotated[int, bounded(quantities.whole, 1, 9, fix="2 is one primary and one replica")]
 Connections = Annotated[int, bounded(quantities.whole, 10, 100_000, fix="for example 100")]
+ParallelMoves = Annotated[int, bounded(quantities.whole, 1, 4, fix="2 keeps most of a shard for its clients")]
 
 
 class Stored(Part):
@@ -34,6 +35,13 @@ class Shard(Part):
     limits: Limits | None = None
 
 
+class Moves(Part):
+    """How hard buckets may be moved to other shards: so many at once, and bytes per second of all of them together."""
+
+    max_parallel_moves: ParallelMoves | None = None
+    bytes_per_second: Dataset | None = None
+
+
 class PostgresDemand(Part):
     """Sharded PostgreSQL. `api_servers` are the networks in which the cluster's API server is, where they are known."""
 
@@ -44,4 +52,5 @@ class PostgresDemand(Part):
     storage_class: ObjectName | None = None
     existing_secret: ObjectName | None = None
     api_servers: Annotated[tuple[Network, ...], Field(max_length=20)] = ()
+    moves: Moves = Moves()
     override: PostgresOverrides = Field(default_factory=dict)

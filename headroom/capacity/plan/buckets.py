@@ -1,10 +1,14 @@
 """Which shard holds which of the 256 buckets of keys.
 
-A key's bucket is the first byte of SHA-256 of the key in UTF-8. The map follows from the number of shards alone.
+A key's bucket is the first byte of SHA-256 of the key in UTF-8. A new store's map follows from its number of shards
+alone; a store that has data goes from the map that it has. The postgres image has this file, too: it needs nothing but
+Python.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 
 BUCKETS = 256
@@ -20,15 +24,38 @@ def owners(shards: int) -> tuple[int, ...]:
 
     Raises ValueError for a number of shards that is not 1 to 256.
     """
+    _possible(shards)
+    return (0,) * BUCKETS if shards == 1 else reassigned(owners(shards - 1), shards)
+
+
+def reassigned(held: Sequence[int], shards: int) -> tuple[int, ...]:
+    """The map of `shards` shards that moves the fewest buckets of the map `held`, which may have any number of them.
+
+    Shares differ by one bucket at most; a map that is even already stays as it is. The fullest shards get the larger
+    shares, shards that go (numbers from `shards` on) give all, and the others give what they hold beyond their share.
+
+    Raises ValueError for a number of shards that is not 1 to 256, or a map of other than 256 buckets.
+    """
+    _possible(shards)
+    if len(held) != BUCKETS:
+        raise ValueError(f"a map of {len(held)} buckets: there are {BUCKETS}")
+    counts = Counter(held)
+    least, larger = divmod(BUCKETS, shards)
+    fullest = sorted(range(shards), key=lambda shard: (-counts[shard], shard))
+    room = {shard: least + (place < larger) for place, shard in enumerate(fullest)}
+    made, free = list(held), []
+    for bucket, shard in enumerate(held):
+        # From the front, so that a shard keeps the buckets that it has had longest.
+        if room.get(shard, 0) > 0:
+            room[shard] -= 1
+        else:
+            free.append(bucket)
+    for bucket in free:
+        made[bucket] = max(room, key=lambda shard: (room[shard], -shard))
+        room[made[bucket]] -= 1
+    return tuple(made)
+
+
+def _possible(shards: int) -> None:
     if not 1 <= shards <= BUCKETS:
         raise ValueError(f"{shards} shards: there are {BUCKETS} buckets, one a shard at least")
-    if shards == 1:
-        return (0,) * BUCKETS
-    held = list(owners(shards - 1))
-    for _ in range(BUCKETS // shards):
-        counts = [held.count(shard) for shard in range(shards - 1)]
-        fullest = counts.index(max(counts))
-        # From the end, so that a shard keeps the buckets that it has had longest.
-        last = max(bucket for bucket, owner in enumerate(held) if owner == fullest)
-        held[last] = shards - 1
-    return tuple(held)

@@ -198,6 +198,10 @@ class PostgresPlan:
     max_connections: Sized[int]
     min_available: Sized[int] | None
     buckets: Sized[int]
+    max_parallel_moves: Sized[int]
+    """Buckets that move to another shard at once."""
+    move_bytes_per_second: Sized[int]
+    """Of all their copies together; 0 is no bound."""
     storage_class: str | None
     existing_secret: str | None
     api_servers: tuple[str, ...] = ()

@@ -95,7 +95,8 @@ def of_parts(
     found = []
     if postgres:
         count = postgres.nodes.value
-        found.append(_group("postgres", postgres, count, 0, octets(postgres.volume_size.value)))
+        # Shards that go run until their buckets have moved: as many again are allowed for that while.
+        found.append(_group("postgres", postgres, count, count, octets(postgres.volume_size.value)))
     if pgbouncer:
         count = pgbouncer.replicas.value
         found.append(_group("pgbouncer", pgbouncer, count, surge(count), 0))

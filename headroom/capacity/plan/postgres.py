@@ -27,6 +27,8 @@ SHARD_CAPACITY = 10**12
 SHARD_WRITES = Decimal(10_000)
 REPLICATION_FACTOR = 2
 MAX_CONNECTIONS = 100
+PARALLEL_MOVES = 2
+"""One bucket copies while another waits for its turn; a shard keeps most of itself for its clients."""
 FULLEST = Fraction(7, 10)
 """A volume is planned to be 70 % full after a year's growth."""
 KEPT_FOR_A_STANDBY = Fraction(1, 10)
@@ -74,6 +76,17 @@ def plan_postgres(
         min_available=Sized("minAvailable", standby, "pods", "all copies of a shard but one", "availability")
         if standby
         else None,
+        max_parallel_moves=given_or(
+            "maxParallelMoves", demand.moves.max_parallel_moves, PARALLEL_MOVES, "buckets", key="moves.maxParallelMoves"
+        ),
+        move_bytes_per_second=given_or(
+            "moveBytesPerSecond",
+            demand.moves.bytes_per_second,
+            0,
+            "bytes/s",
+            key="moves.bytesPerSecond",
+            why="0 is no bound: moves.bytesPerSecond is silent",
+        ),
         buckets=Sized("buckets", BUCKETS, "buckets", "fixed for the life of the data", "design"),
         storage_class=demand.storage_class,
         existing_secret=demand.existing_secret,

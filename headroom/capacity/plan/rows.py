@@ -53,6 +53,8 @@ def of_postgres(plan: PostgresPlan, assumptions: Iterable[Sized[Any]]) -> Iterat
         plan.max_connections,
         plan.min_available,
         plan.buckets,
+        plan.max_parallel_moves,
+        plan.move_bytes_per_second,
         *assumptions,
     ]
     yield from _lines("postgres", settings)

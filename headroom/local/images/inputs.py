@@ -13,10 +13,10 @@ from headroom.errors import InputError
 from headroom.local.images import base
 
 NAMES = ("inference", "postgres", "pgbouncer", "redis", "h2o")
-# Folders, besides its own in images/, that an image's Containerfile copies from.
+# Folders and files, besides its own folder in images/, that an image's Containerfile copies from.
 ALSO = {
     "inference": ("inference",),
-    "postgres": ("images/authority",),
+    "postgres": ("headroom/capacity/plan/buckets.py", "images/authority"),
     "pgbouncer": ("images/authority",),
 }
 # A file's own time is no input (git sets it to the checkout's), so every copy carries this one.
@@ -51,7 +51,8 @@ def files(name: str, root: Path | None = None) -> Iterator[tuple[str, Path]]:
         raise InputError(f"there is no image {name!r}", fix=f"choose one of {', '.join(NAMES)}")
     root = root or project.root()
     for folder in (f"images/{name}", *ALSO.get(name, ())):
-        for file in sorted((root / folder).rglob("*")):
+        place = root / folder
+        for file in [place] if place.is_file() else sorted(place.rglob("*")):
             path = file.relative_to(root)
             if file.is_file() and not any(part == "__pycache__" or part.startswith(".") for part in path.parts):
                 yield path.as_posix(), file

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headroom.errors import EnvironmentFailure
-from headroom.ops.verify import expiry, h2o, postgres, redis, services, workloads
+from headroom.ops.verify import buckets, expiry, h2o, postgres, redis, services, workloads
 from headroom.ops.verify.model import Check, Finding, Scene, Verdict
 
 __all__ = ["CHECKS", "Finding", "Scene", "Verdict", "run"]
@@ -20,7 +20,7 @@ CHECKS: tuple[Check, ...] = (
     services.autoscalers,
     h2o.cloud,
     postgres.shards,
-    postgres.buckets,
+    buckets.buckets,
     postgres.pooler,
     redis.redis,
     expiry.certificates,

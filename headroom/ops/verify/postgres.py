@@ -1,14 +1,12 @@
-"""PostgreSQL and PgBouncer: one primary a shard, standbys that follow, buckets where the map has them, limits in force.
+"""PostgreSQL and PgBouncer: one primary a shard, standbys that follow, limits in force.
 
 Everything is asked inside the pods, over sockets that need no password: no secret is read, and none can be printed.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
-from headroom.capacity.plan.buckets import owners
 from headroom.capacity.plan.model import PostgresPlan
 from headroom.capacity.quantities import MI, figure
 from headroom.errors import EnvironmentFailure
@@ -21,16 +19,6 @@ _STANDBYS = (
     "SELECT application_name, state, sync_state, "
     "coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn), -1)::bigint "
     "FROM pg_stat_replication WHERE application_name LIKE 'pg-shard-%' ORDER BY 1"
-)
-_BUCKETS = (
-    "SELECT json_build_object("
-    "'shard', (SELECT number FROM headroom.shard), 'shards', (SELECT shards FROM headroom.shard), "
-    "'version', (SELECT map_version FROM headroom.shard), "
-    "'recorded', (SELECT coalesce(json_agg(bucket ORDER BY bucket), '[]') FROM headroom.bucket), "
-    "'writable', (SELECT coalesce(json_agg(substr(n.nspname, 2)::int ORDER BY n.nspname), '[]') FROM pg_namespace AS n "
-    "JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = 'features' "
-    "WHERE n.nspname ~ '^b[0-9]{3}$' AND has_schema_privilege('features', n.oid, 'USAGE') "
-    "AND has_table_privilege('features', c.oid, 'INSERT')))"
 )
 
 
@@ -54,45 +42,6 @@ def shards(scene: Scene) -> Iterator[Finding]:
         )
         if len(primaries) == 1:
             yield _replication(scene, plan, name, primaries[0])
-
-
-def buckets(scene: Scene) -> Iterator[Finding]:
-    """The map that clients read is the plan's, and every shard owns, and lets the services write, just its buckets."""
-    plan = scene.plan.postgres
-    if plan is None:
-        return
-    wanted = list(owners(plan.shards.value))
-    live = scene.kubectl.find("configmap", "shard-map", plan.namespace)
-    held = json.loads(live["data"]["map.json"]) if live else {}
-    yield judge(
-        "postgres",
-        "bucket map",
-        held.get("buckets") == wanted,
-        f"version {held.get('version')}, {held.get('shards')} shards" if held else "there is none",
-        f"headroom up --stack {scene.plan.stack}",
-    )
-    if not scene.real_pods:
-        return
-    for number in range(plan.shards.value):
-        name = f"pg-shard-{number}"
-        primaries = _primaries(scene, plan, name)
-        if not primaries:
-            continue  # said by `shards`
-        mine = [bucket for bucket, owner in enumerate(held.get("buckets") or []) if owner == number]
-        try:
-            found = json.loads(inside.sql(scene.kubectl, plan.namespace, primaries[0], "features", _BUCKETS))
-        except (EnvironmentFailure, ValueError) as error:
-            yield judge(name, "fences", False, str(error)[:200], f"headroom up --stack {scene.plan.stack}")
-            continue
-        agree = found["recorded"] == found["writable"] == mine and found["shard"] == number
-        yield judge(
-            name,
-            "fences",
-            agree,
-            f"{len(found['writable'])} buckets writable, {len(found['recorded'])} recorded, {len(mine)} in the map, "
-            f"map version {found['version']}",
-            f"headroom up --stack {scene.plan.stack}",
-        )
 
 
 def pooler(scene: Scene) -> Iterator[Finding]:

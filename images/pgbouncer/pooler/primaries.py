@@ -23,11 +23,13 @@ PAUSE_S = 1.0
 
 
 class Primaries:
-    """Calls `moved(shard)` when the address of a shard's primary becomes another one."""
+    """Calls `moved(shard)` when the address of a shard's primary becomes another one. `shards` are those that have a
+    Service, by their numbers: also one that the configuration does not know yet, or no more."""
 
     def __init__(self, moved: Callable[[int], None]) -> None:
         self._moved = moved
         self._known: dict[int, str] = {}
+        self.shards: frozenset[int] = frozenset()
 
     def watch(self) -> None:
         """Never returns; a failure is a pause."""
@@ -40,10 +42,10 @@ class Primaries:
 
     def see(self, slice_: Mapping[str, Any]) -> None:
         """Take note of one EndpointSlice."""
-        found = re.fullmatch(r"pg-shard-(\d+)", slice_["metadata"]["labels"].get("kubernetes.io/service-name", ""))
-        if not found:
+        shard, address = number(slice_), primary(slice_)
+        if shard is None:
             return
-        shard, address = int(found[1]), primary(slice_)
+        self.shards |= {shard}
         if address is None:
             return
         before = self._known.get(shard)
@@ -52,8 +54,13 @@ class Primaries:
             log.info("the primary of shard %d is %s, no longer %s", shard, address, before)
             self._moved(shard)
 
+    def gone(self, slice_: Mapping[str, Any]) -> None:
+        """Take note that one is no more."""
+        self.shards -= {number(slice_)}
+
     def _list_and_watch(self) -> None:
         listed = json.loads(_get({"labelSelector": SELECTOR}, 10).read())
+        self.shards = frozenset(n for slice_ in listed["items"] if (n := number(slice_)) is not None)
         for slice_ in listed["items"]:
             self.see(slice_)
         version = listed["metadata"]["resourceVersion"]
@@ -63,7 +70,17 @@ class Primaries:
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     return
-                self.see(event["object"])
+                if event["type"] == "DELETED":
+                    self.gone(event["object"])
+                else:
+                    self.see(event["object"])
+
+
+def number(slice_: Mapping[str, Any]) -> int | None:
+    """The shard whose primary an EndpointSlice leads to."""
+    service = slice_["metadata"]["labels"].get("kubernetes.io/service-name", "")
+    found = re.fullmatch(r"pg-shard-(\d+)", service)
+    return int(found[1]) if found else None
 
 
 def primary(slice_: Mapping[str, Any]) -> str | None:

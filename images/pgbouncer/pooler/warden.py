@@ -18,7 +18,7 @@ from collections.abc import Iterable
 import authority
 import psycopg2
 
-from pooler.files import CONFIG, RUN, inputs, publish
+from pooler.files import PUBLISHED, RUN, inputs, publish
 from pooler.primaries import Primaries
 
 log = logging.getLogger("warden")
@@ -35,11 +35,12 @@ def main() -> None:
     held = inputs(trust)
     publish(held)
     (RUN / "ready").touch()
-    threading.Thread(target=Primaries(moved).watch, daemon=True).start()
+    primaries = Primaries(moved)
+    threading.Thread(target=primaries.watch, daemon=True).start()
     while True:
         time.sleep(EVERY_S)
         with contextlib.suppress(OSError):  # a volume in the middle of its update
-            now = inputs(trust)
+            now = inputs(trust, primaries.shards)
             if now != held:
                 publish(now)
                 if console("RELOAD"):
@@ -50,7 +51,7 @@ def main() -> None:
 
 def moved(shard: int) -> None:
     """The primary of a shard is another pod: connections to the former one are let go, as soon as they are free."""
-    threading.Thread(target=_reconnect, args=(databases(shard, CONFIG.read_text()),), daemon=True).start()
+    threading.Thread(target=_reconnect, args=(databases(shard, (RUN / PUBLISHED).read_text()),), daemon=True).start()
 
 
 def databases(shard: int, config: str) -> list[str]:

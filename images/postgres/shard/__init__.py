@@ -1,1 +1,1 @@
-"""What runs beside PostgreSQL and Patroni in a shard: `shard.keeper` in every pod, `shard.bootstrap` in a Job."""
+"""What runs beside PostgreSQL: `shard.keeper` in every pod, `shard.bootstrap` and `shard.reshard` in Jobs."""

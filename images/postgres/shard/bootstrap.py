@@ -1,7 +1,8 @@
 """The Job that brings every shard to what the stack says: settings in force, database, roles' rights, buckets.
 
-It looks first and does only what is missing, so it may run at any time and any number of times. Exit 3: a shard refuses
-the map, and running it again would not help.
+It looks first and does only what is missing, so it may run at any time and any number of times. A new store gets the
+even map of its number of shards; one that has a map keeps it, for buckets move in a Job of their own. Exit 3: a shard
+refuses its place, and running it again would not help.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,12 @@ from typing import Any
 import authority
 import psycopg
 
+from headroom.capacity.plan.buckets import owners
 from shard import buckets, node
+from shard.reshard import lease, tables
 from shard.rest import Member, merge_patch
 
 log = logging.getLogger("bootstrap")
-MAP = Path("/etc/headroom/map/map.json")
 WORK = Path("/tmp")  # noqa: S108  a volume of the pod's own
 WAIT_S = 600.0
 PAUSE_S = 1.0
@@ -69,62 +71,100 @@ class Shard:
 
 
 def main() -> int:
-    """All shards at once; 0 when every one is as it should be."""
+    """All shards at once, then their buckets; 0 when every one is as it should be."""
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    namespace, copies = os.environ["NAMESPACE"], int(os.environ["COPIES"])
-    plan = json.loads(MAP.read_text())
+    count = int(os.environ["SHARDS"])
     settings = json.loads(node.SETTINGS.read_text())
+    shard = reach(os.environ["NAMESPACE"], int(os.environ["COPIES"]), WORK)
+    shards = [shard(n) for n in range(count)]
+    with ThreadPoolExecutor(min(16, count)) as pool:
+        outcomes = list(pool.map(lambda one: told(one, lambda: bring_up(one, settings, count)), shards))
+        if any(outcomes):
+            return max(outcomes)
+        return told(shards[0], lambda: distribute(shards, shard, pool))
+
+
+def reach(namespace: str, copies: int, work: Path) -> Callable[[int], Shard]:
+    """How a Job reaches the shards, by their numbers. `work` takes the certificates that they are checked against."""
     secret = node.passwords()
-    trusted = WORK / "ca.crt"
-    trusted.write_text(authority.Trust(WORK).bundle(secret[node.AUTHORITY_SEED]))
+    trusted = work / "ca.crt"
+    trusted.write_text(authority.Trust(work).bundle(secret[node.AUTHORITY_SEED]))
     logins = secret["postgresSuperuser"], node.rest_password(secret)
-    shards = [Shard(n, namespace, copies, *logins, trusted) for n in range(plan["shards"])]
-    with ThreadPoolExecutor(min(16, len(shards))) as pool:
-        outcomes = list(pool.map(lambda shard: bring_up(shard, settings, plan), shards))
-    return max(outcomes)
+    return lambda number: Shard(number, namespace, copies, *logins, trusted)
 
 
-def bring_up(shard: Shard, settings: dict[str, Any], plan: dict[str, Any]) -> int:
-    """One shard; what went wrong is in the log, by its number."""
+def told(shard: Shard, work: Callable[[], None]) -> int:
+    """An exit code; what went wrong is in the log, by the shard's number."""
     try:
-        refuse_another_map(shard, plan)
-        apply_settings(shard, settings)
-        with patiently(shard, "postgres") as connection:
-            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (node.DATABASE,)).fetchone()
-            if not found:
-                connection.execute(f"CREATE DATABASE {node.DATABASE}")
-            connection.execute(
-                f"REVOKE ALL ON DATABASE {node.DATABASE} FROM PUBLIC; "
-                f"GRANT CONNECT, TEMPORARY ON DATABASE {node.DATABASE} TO features; "
-                f"GRANT CONNECT ON DATABASE {node.DATABASE} TO pooler"
-            )
-        with patiently(shard, node.DATABASE) as connection:
-            owned = buckets.owned_by(shard.number, plan["buckets"])
-            made = buckets.ensure(connection, shard.number, plan["shards"], plan["version"], owned)
+        work()
     except buckets.Refused as refused:
         log.error("%s: %s", shard.name, refused)  # noqa: TRY400  a trace would hide the reason
         return 3
     except Exception as error:
         log.error("%s: %s: %s", shard.name, type(error).__name__, str(error).strip())  # noqa: TRY400
         return 1
-    log.info("%s: %d buckets, %d of them made now, map version %d", shard.name, len(owned), made, plan["version"])
     return 0
 
 
-def refuse_another_map(shard: Shard, plan: dict[str, Any]) -> None:
-    """Before anything is touched."""
+def bring_up(shard: Shard, settings: dict[str, Any], count: int) -> None:
+    """One shard without its buckets. Raises Refused for the data of another."""
+    apply_settings(shard, settings)
     with patiently(shard, "postgres") as connection:
-        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (node.DATABASE,)).fetchone():
-            return
+        found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (node.DATABASE,)).fetchone()
+        if not found:
+            connection.execute(f"CREATE DATABASE {node.DATABASE}")
+        connection.execute(
+            f"REVOKE ALL ON DATABASE {node.DATABASE} FROM PUBLIC; "
+            f"GRANT CONNECT, TEMPORARY ON DATABASE {node.DATABASE} TO features; "
+            f"GRANT CONNECT ON DATABASE {node.DATABASE} TO pooler, replicator"
+        )
     with patiently(shard, node.DATABASE) as connection:
-        row = connection.execute("SELECT to_regclass('headroom.shard') IS NOT NULL").fetchone()
-        if row and row[0]:
-            held = connection.execute("SELECT number, shards FROM headroom.shard").fetchone()
-            if held and tuple(held) != (shard.number, plan["shards"]):
-                raise buckets.Refused(
-                    f"it was made as shard {held[0]} of {held[1]}, not {shard.number} of {plan['shards']}; "
-                    "its rows would have to move first"
-                )
+        buckets.ensure_common(connection, shard.number, count)
+        tables.ensure(connection)
+    log.info("%s: settings, database and rights are as they should be", shard.name)
+
+
+def distribute(shards: list[Shard], shard: Callable[[int], Shard], pool: ThreadPoolExecutor) -> None:
+    """Have every shard own what the map gives it; without a map, make one. While buckets move, the mover sees to it.
+
+    Raises Refused.
+    """
+    with patiently(shards[0], node.DATABASE) as lead:
+        row = lead.execute("SELECT pg_try_advisory_lock(%s)", (lease.KEY,)).fetchone()
+        if not (row and row[0]):
+            log.info("buckets are moving: the Job that moves them sees to them")
+            return
+        held = lead.execute("SELECT version, owners FROM headroom.map").fetchone()
+        if held is None:
+            held = (1, first_map(lead, len(shards), shard))
+            lead.execute("INSERT INTO headroom.map (version, owners) VALUES (%s, %s)", (held[0], list(held[1])))
+        moving = {b for (b,) in lead.execute("SELECT bucket FROM headroom.move WHERE step NOT IN ('planned', 'done')")}
+        version, owned_by = held
+
+        def own(one: Shard) -> None:
+            with patiently(one, node.DATABASE) as connection:
+                mine = [bucket for bucket, owner in enumerate(owned_by) if owner == one.number]
+                made = buckets.ensure(connection, mine, moving)
+                tables.copy_map(connection, version, owned_by)
+            log.info("%s: %d buckets, %d of them made now, map version %d", one.name, len(mine), made, version)
+
+        list(pool.map(own, shards))
+
+
+def first_map(lead: psycopg.Connection[Any], count: int, shard: Callable[[int], Shard]) -> list[int]:
+    """Buckets stay on the shards that have them, from before there was a map in the databases or from a first start that
+    was cut off; all others are spread evenly. Raises Refused where two shards have the same one."""
+    row = lead.execute("SELECT shards FROM headroom.shard").fetchone()
+    made, found = list(owners(count)), dict[int, int]()
+    for number in range(max(count, row[0] if row else 0)):
+        with patiently(shard(number), node.DATABASE) as connection:
+            for bucket in buckets.recorded(connection):
+                if bucket in found:
+                    raise buckets.Refused(
+                        f"bucket {bucket} is on shards {found[bucket]} and {number}: one must go first"
+                    )
+                found[bucket] = made[bucket] = number
+    return made
 
 
 def apply_settings(shard: Shard, wanted: dict[str, Any]) -> None:

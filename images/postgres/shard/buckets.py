@@ -18,9 +18,9 @@ GRANT USAGE ON SCHEMA headroom TO pooler;
 CREATE TABLE IF NOT EXISTS headroom.shard (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     number integer NOT NULL,
-    shards integer NOT NULL,
-    map_version bigint NOT NULL
+    shards integer NOT NULL
 );
+ALTER TABLE headroom.shard DROP COLUMN IF EXISTS map_version;
 CREATE TABLE IF NOT EXISTS headroom.bucket (
     bucket integer PRIMARY KEY CHECK (bucket BETWEEN 0 AND 255),
     since timestamptz NOT NULL DEFAULT now()
@@ -66,31 +66,44 @@ def owned_by(shard: int, owners: Sequence[int]) -> list[int]:
     return [bucket for bucket, owner in enumerate(owners) if owner == shard]
 
 
-def ensure(connection: psycopg.Connection[Any], shard: int, shards: int, version: int, owned: Iterable[int]) -> int:
-    """Have the shard own exactly these buckets; returns how many were made now. One transaction, one at a time.
+def ensure_common(connection: psycopg.Connection[Any], shard: int, shards: int = 1) -> None:
+    """What every shard has beside its buckets. One transaction, one at a time.
 
-    Raises Refused where the shard was made for another map: its rows would have to move first.
+    Raises Refused for a database that is another shard's.
     """
-    wanted = set(owned)
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         connection.execute(COMMON)
-        row = connection.execute("SELECT number, shards FROM headroom.shard").fetchone()
-        if row and tuple(row) != (shard, shards):
-            raise Refused(
-                f"this is shard {row[0]} of {row[1]} and would become shard {shard} of {shards}: "
-                "the rows of its buckets would have to move first"
-            )
-        there = {int(b) for (b,) in connection.execute("SELECT bucket FROM headroom.bucket")}
-        if stray := sorted(there - wanted):
+        row = connection.execute("SELECT number FROM headroom.shard").fetchone()
+        if row and row[0] != shard:
+            raise Refused(f"this is the data of shard {row[0]}, found where shard {shard} is expected")
+        connection.execute(
+            "INSERT INTO headroom.shard (number, shards) VALUES (%s, %s) "
+            "ON CONFLICT (one) DO UPDATE SET shards = excluded.shards "
+            "WHERE headroom.shard.shards IS DISTINCT FROM excluded.shards",
+            (shard, shards),
+        )
+
+
+def recorded(connection: psycopg.Connection[Any]) -> set[int]:
+    """The buckets that the shard says it owns."""
+    return {int(bucket) for (bucket,) in connection.execute("SELECT bucket FROM headroom.bucket")}
+
+
+def ensure(connection: psycopg.Connection[Any], owned: Iterable[int], leave: Iterable[int] = ()) -> int:
+    """Have the shard own these buckets; returns how many were made now. Those of `leave` are on their way between
+    shards and are not touched.
+
+    Raises Refused where it has recorded another one: its rows would be found by nobody.
+    """
+    wanted, moving = set(owned), set(leave)
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        there = recorded(connection)
+        if stray := sorted(there - wanted - moving):
             raise Refused(f"it holds bucket {stray[0]}, which the map gives to another shard")
-        for bucket in sorted(wanted - there):
+        missing = sorted(wanted - there - moving)
+        for bucket in missing:
             names = {"schema": sql.Identifier(schema_of(bucket)), "bucket": sql.Literal(bucket)}
             connection.execute(sql.SQL(ONE).format(**names))
-        connection.execute(
-            "INSERT INTO headroom.shard (number, shards, map_version) VALUES (%s, %s, %s) "
-            "ON CONFLICT (one) DO UPDATE SET map_version = excluded.map_version "
-            "WHERE headroom.shard.map_version IS DISTINCT FROM excluded.map_version",
-            (shard, shards, version),
-        )
-    return len(wanted - there)
+    return len(missing)

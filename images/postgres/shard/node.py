@@ -144,6 +144,8 @@ def host_rules() -> list[str]:
             f"hostssl postgres rewinder {address} scram-sha-256",
             f"hostssl postgres,{DATABASE} postgres {address} scram-sha-256",
             f"hostssl {DATABASE} features,pooler {address} scram-sha-256",
+            # Another shard, which follows a bucket that moves to it.
+            f"hostssl {DATABASE} replicator {address} scram-sha-256",
         ]
     return rules
 

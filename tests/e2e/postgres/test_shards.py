@@ -14,11 +14,8 @@ from bench.postgres.ledger import Ledger
 from bench.postgres.site import CONFIG, NAMESPACE, STACK, Site, until
 from headroom.backend import local_secrets
 from headroom.capacity import demand, plan
-from headroom.engine.kubectl import KubectlEngine
 from headroom.errors import InputError
-from headroom.ops import deploy
-from headroom.ops.verify import Scene, Verdict, postgres
-from headroom.progress import Silent
+from headroom.ops.verify import Scene, Verdict, buckets, postgres
 from inference.shards import bucket_of, schema_of
 
 pytestmark = pytest.mark.e2e
@@ -68,8 +65,8 @@ def test_a_write_to_the_wrong_shard_or_bucket_is_refused(settled: Site) -> None:
 def test_verify_passes(settled: Site) -> None:
     sized = plan.make(demand.load(STACK, settled.request().file))
     scene = Scene(sized, settled.kubectl, real_pods=True)
-    findings = [f for check in (postgres.shards, postgres.buckets, postgres.pooler) for f in check(scene)]
-    assert len(findings) == 2 * 2 + 1 + 2 + 1
+    findings = [f for check in (postgres.shards, buckets.buckets, postgres.pooler) for f in check(scene)]
+    assert len(findings) == 2 * 2 + 3 + 2 + 1
     assert [f for f in findings if f.verdict is not Verdict.passed] == []
 
 
@@ -81,7 +78,7 @@ def test_verify_sees_a_bucket_that_lost_its_fence(settled: Site) -> None:
     settled.sql(leader, "CREATE SCHEMA b000; CREATE TABLE b000.features (); GRANT USAGE ON SCHEMA b000 TO features; "
                         "GRANT INSERT ON b000.features TO features")  # fmt: skip
     try:
-        failed = [f for f in postgres.buckets(scene) if f.verdict is Verdict.failed]
+        failed = [f for f in buckets.buckets(scene) if f.verdict is Verdict.failed]
         assert [(f.component, f.check) for f in failed] == [("pg-shard-1", "fences")]
     finally:
         settled.sql(leader, "DROP SCHEMA b000 CASCADE")
@@ -113,19 +110,6 @@ def test_a_setting_reaches_running_shards_also_one_that_needs_a_restart(
     finally:
         settled.up()
     assert settled.sql("pg-shard-1-0", "SHOW max_connections") == "100"
-
-
-def test_another_number_of_shards_is_refused_before_anything_changes(settled: Site) -> None:
-    changed = copy.deepcopy(CONFIG)
-    changed["headroom:postgres"]["demand"]["dataset"] = "1.5GB"
-    request = deploy.prepare(settled.request(changed), Silent())
-    preview = KubectlEngine().preview(request, Silent())
-    (refused,) = preview.of("refused")
-    assert "the number of shards is fixed once there is data" in refused.reason
-    with pytest.raises(InputError, match="the number of shards is fixed once there is data"):
-        settled.up(changed)
-    assert settled.map().shards == 2
-    assert settled.kubectl.find("statefulset", "pg-shard-2", NAMESPACE) is None
 
 
 def test_a_smaller_volume_is_refused_before_anything_changes(settled: Site) -> None:

@@ -60,7 +60,7 @@ def test_nobody_logs_in_over_the_network_without_encryption_and_a_password() -> 
     network = [r for r in rules if r[0] != "local"]
     assert {r[0] for r in network} == {"hostssl"}
     assert {r[-1] for r in network} == {"scram-sha-256"}
-    assert {r[2] for r in network if r[1] == "features"} == {"features,pooler"}
+    assert {r[2] for r in network if r[1] == "features"} == {"features,pooler", "replicator"}
     assert "all" not in {word for r in network for word in (r[1], r[2])}
     assert "trust" not in {r[-1] for r in rules}
 
