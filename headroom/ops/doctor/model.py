@@ -34,6 +34,7 @@ Anchor = Literal[
     "h2o-is-locked",
     "h2o-is-short",
     "image-cannot-be-pulled",
+    "job-failed",
     "latency-is-over-its-promise",
     "load-balancer-is-at-its-limit",
     "metric-is-missing",

@@ -26,6 +26,7 @@ from headroom.ops.doctor.rules import (
 RULES: tuple[Rule, ...] = (
     nodes.unwell,
     workloads.missing,
+    workloads.jobs,
     scheduling.pending,
     quota.refused,
     images.pulls,

@@ -36,6 +36,25 @@ def missing(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
             )
 
 
+def jobs(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
+    """A Job that gave up: what it had to do around a change is not done."""
+    for job in seen.jobs:
+        if not objects.holds(job, "Failed"):
+            continue
+        said, name = objects.condition(job, "Failed") or {}, objects.name(job)
+        yield Finding(
+            anchor="job-failed",
+            severity=Severity.error,
+            component=objects.component(job),
+            subject=f"Job {objects.place(job)}",
+            symptom="has failed, and what it had to do is not done",
+            because=f"{said.get('reason', 'no reason given')}: its log says why",
+            fix=f"kubectl logs -n {objects.namespace(job)} job/{name} --tail 30; then headroom up --stack {plan.stack} "
+            "(it tries again, and goes on where it was)",
+            evidence=(str(said.get("message", "")),),
+        )
+
+
 def _finding(plan: Plan, component: str, subject: str, symptom: str, because: str) -> Finding:
     return Finding(
         anchor="part-is-not-deployed",

@@ -273,6 +273,16 @@ CASES: dict[str, tuple[Callable[[Any], Snapshot], str, Severity]] = {
         "uses 95% of its heap",
         Severity.error,
     ),
+    "job-failed": (
+        lambda lab: lab.change(
+            lab.healthy(),
+            "jobs",
+            "",
+            lambda j: condition(j, "Failed", status="True", reason="BackoffLimitExceeded", message="its limit"),
+        ),
+        "BackoffLimitExceeded",
+        Severity.error,
+    ),
     "node-is-not-well": (node("DiskPressure", "True"), "the kubelet said so", Severity.error),
     "no-answer": (
         lambda lab: replace(lab.healthy(), failures=(ProbeFailure("redis", "pod redis-1", "no answer within 20 s"),)),
