@@ -58,8 +58,12 @@ class PlatformNamespace(pulumi.ComponentResource):
                 "headroom-quota",
                 why=(plan.pods, plan.cpu_requests, plan.memory_requests, plan.cpu_limits, plan.memory_limits),
             ),
-            {"spec": {"hard": _quota(plan)}},
-            inside,
+            # Not for pods that have a deadline. A quota is lowered before the pods that it no longer covers are
+            # gone, and the Jobs that let them go (their data moved, their memory saved) must run all the same.
+            {"spec": {"hard": _quota(plan), "scopes": ["NotTerminating"]}},
+            pulumi.ResourceOptions.merge(
+                inside, pulumi.ResourceOptions(replace_on_changes=["spec.scopes"], delete_before_replace=True)
+            ),
         )
         KubernetesObject(
             f"{name}-limits",

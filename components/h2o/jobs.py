@@ -55,6 +55,8 @@ def job_spec(
             "metadata": {"labels": owner.labels(image=plan.image)},
             "spec": {
                 **pods.pod_defaults(images, owner.name, 10, user_id=nodes.USER_ID),
+                # A pod with a deadline is outside the quota, which a shrink lowers before the drain runs.
+                "activeDeadlineSeconds": seconds,
                 "restartPolicy": "Never",
                 "containers": [
                     {

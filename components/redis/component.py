@@ -17,7 +17,7 @@ from components.objects import KubernetesObject, child_options
 from components.pods import SecretKey
 from components.redis import network
 from components.redis.names import AUTH, HEADLESS, MASTER, NAME, PORT, RESIZE, hosts, pod_count
-from components.redis.workload import resize_job, stateful_set
+from components.redis.workload import JOB_SECONDS, resize_job, stateful_set
 from headroom.capacity.plan.model import ImagesPlan, RedisPlan, Resources, ServicePlan, Sized
 from headroom.capacity.quantities import octets
 
@@ -237,8 +237,7 @@ class Redis(pulumi.ComponentResource):
 
 # A claim of a class that waits for its first pod stays unbound until there is one.
 _LATE = {"pulumi.com/skipAwait": "true"}
-_PATIENT = {"pulumi.com/timeoutSeconds": "7200"}
-"""Slots with much data take their time."""
+_PATIENT = {"pulumi.com/timeoutSeconds": str(JOB_SECONDS)}
 
 
 def _min_replicas(plan: RedisPlan) -> int:

@@ -20,6 +20,8 @@ CLAIM_SIZE = "1Gi"
 LAST_RESORT = {"periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6}
 """Liveness: sentinels and neighbours notice within 5 s; the kubelet steps in after a minute, not on a busy machine."""
 SECRETS_FOLDER = "/etc/redis-auth"
+JOB_SECONDS = 7200
+"""Slots with much data take their time; the next pod of the Job goes on where this one stopped."""
 
 
 def stateful_set(
@@ -110,6 +112,8 @@ def resize_job(
             "metadata": {"labels": owner.labels(image=plan.image)},
             "spec": {
                 **pods.pod_defaults(images, owner.name, 30, uses_api=True, user_id=USER_ID),
+                # A pod with a deadline is outside the quota, which a shrink lowers before the drain runs.
+                "activeDeadlineSeconds": JOB_SECONDS,
                 "restartPolicy": "OnFailure",
                 "topologySpreadConstraints": pods.spread(owner.selector(), "controller-uid"),
                 "containers": [container],

@@ -229,3 +229,12 @@ def test_what_cannot_work_is_refused_with_the_number_that_would(
     with pytest.raises(InputError) as refused:
         render_config(stack(**h2o))
     assert words in f"{refused.value} {refused.value.fix}"
+
+
+def test_a_lowered_quota_does_not_keep_the_jobs_from_running(render_config: Callable[..., Rendered]) -> None:
+    """It is lowered first, while the pods that are to go still count; pods with a deadline do not."""
+    found = render_config(stack())
+    quotas = [o.manifest["spec"] for o in found.objects if o.id.kind == "ResourceQuota"]
+    assert [quota["scopes"] for quota in quotas] == [["NotTerminating"]] * len(quotas)
+    for step in ("drain", "fill"):
+        assert job(found, step).manifest["spec"]["template"]["spec"]["activeDeadlineSeconds"] >= 3600

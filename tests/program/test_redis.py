@@ -219,3 +219,12 @@ def test_passwords_are_files_and_the_exporter_has_its_own(rendered: Callable[[st
             mounted = {m["name"] for m in container["volumeMounts"]} & {*secrets, "run", "exporter"}
             assert mounted == ({"monitor", "exporter"} if container["name"] == "exporter" else {"passwords", "run"})
             assert "pass" not in " ".join(container["command"]).lower()
+
+
+def test_a_lowered_quota_does_not_keep_the_jobs_from_running(render_config: Callable[..., Rendered]) -> None:
+    """It is lowered first, while the pods that are to go still count; pods with a deadline do not."""
+    found = render_config(config(override={"masters": {"value": 4, "because": "a test"}}))
+    quotas = [o.manifest["spec"] for o in found.objects if o.id.kind == "ResourceQuota"]
+    assert [quota["scopes"] for quota in quotas] == [["NotTerminating"]] * len(quotas)
+    for step in ("drain", "fill"):
+        assert job(found, step).manifest["spec"]["template"]["spec"]["activeDeadlineSeconds"] >= 3600
