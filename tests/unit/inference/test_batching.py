@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from inference.batching import Batcher, usable_cores
 from inference.errors import DeadlineExceeded, ModelFailed, Overloaded
 from inference.metrics import Metrics
+from inference.model import Model
 
 
 class Gate:
@@ -180,6 +182,28 @@ async def test_the_loop_goes_on_while_the_model_works() -> None:
         longest, last = max(longest, now - last), now
     # A loop that ran the model itself would stand for 0.3 s; the rest is a busy machine's own.
     assert longest < 0.25
+
+
+async def test_the_real_model_takes_no_time_of_the_loop(sample: Path) -> None:
+    """CPU time of the loop's own thread between two heartbeats: what the machine does beside it does not count."""
+    model = Model(sample / "model.onnx")
+    rows = np.zeros((20_000, model.width or 0), np.float32)
+    began = time.thread_time()
+    model.predict(rows)
+    alone_s = time.thread_time() - began
+    assert alone_s > 0.1  # so it would show, were it here
+    made: Batcher[Any] = Batcher(
+        model.predict, threads=2, queue_limit=10, batch_limit=len(rows), metrics=Metrics(), cores=2
+    )
+    asked = [asyncio.create_task(made.predict(rows, time.monotonic() + 60)) for _ in range(4)]
+    longest, last, beats = 0.0, time.thread_time(), 0
+    while not all(task.done() for task in asked):
+        await asyncio.sleep(0.001)
+        now = time.thread_time()
+        longest, last, beats = max(longest, now - last), now, beats + 1
+    assert longest < 0.05
+    assert beats > 50
+    made.close()
 
 
 async def test_close_cancels_who_waits(gate: Gate) -> None:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from inference.cache.redis_store import RedisStore
 from inference.errors import StartError
@@ -34,6 +41,12 @@ async def keeps(tried: RedisStore) -> None:
     await tried.unlock("key-1")
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def test_addresses() -> None:
     plain = parse("redis://app:p%40ss@cache:6380/2")
     assert (plain.mode, plain.tls, plain.nodes, plain.database) == ("", False, (("cache", 6380),), 2)
@@ -58,6 +71,49 @@ async def test_plain_with_a_password_from_its_own_setting(redis_servers: Callabl
     tried = store(redis_url=f"redis://127.0.0.1:{server.port}", redis_username="app", redis_password="secret")
     await keeps(tried)
     await tried.close()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A self-signed certificate of 127.0.0.1, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "redis")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = tmp_path / "server.crt", tmp_path / "server.key"
+    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private = serialization.PrivateFormat.TraditionalOpenSSL
+    pem = key.private_bytes(serialization.Encoding.PEM, private, serialization.NoEncryption())
+    files[1].write_bytes(pem)
+    return files
+
+
+async def test_tls_with_the_authority_that_is_named_and_with_no_other(
+    redis_servers: Callable[..., Any], certificate: tuple[Path, Path]
+) -> None:
+    crt, key = certificate
+    port = free_port()
+    redis_servers("--tls-port", str(port), "--tls-cert-file", str(crt), "--tls-key-file", str(key),
+                  "--tls-ca-cert-file", str(crt), "--tls-auth-clients", "no")  # fmt: skip
+    url = f"rediss://127.0.0.1:{port}"
+    trusting = store(redis_url=url, redis_ca_file=crt)
+    await keeps(trusting)
+    await trusting.close()
+    wary = store(redis_url=url)  # knows the public authorities only
+    await wary.set_many({"key": b"value"}, 60_000)
+    assert await wary.get("key", 5) is None
+    await wary.close()
+    plain = store(redis_url=f"redis://127.0.0.1:{port}")
+    await plain.set_many({"key": b"value"}, 60_000)
+    assert await plain.get("key", 5) is None
+    await plain.close()
 
 
 async def test_sentinel_follows_a_new_master(redis_servers: Callable[..., Any]) -> None:
