@@ -9,11 +9,13 @@ import typer
 from rich.markup import escape
 
 from headroom.cli import acting, deploy, options
-from headroom.cli.console import ConsoleProgress, out
+from headroom.cli.console import ConsoleProgress, err, out
 from headroom.engine import select
 from headroom.errors import InputError
-from headroom.ops import history
+from headroom.ops import draft as drafts
+from headroom.ops import history, undo
 from headroom.ops import rollback as back
+from headroom.ops.deploy import Request
 from headroom.ops.rollback import Point
 
 
@@ -41,12 +43,17 @@ def rollback(
 
     Every `up`, `scale --cpu`, `canary promote` and `rollback` is a revision, kept on the cluster with its stack file;
     those that never got ready are passed over. The stack file is set back too, so that the next `up` does not bring the
-    broken one again. Data does not go back: schemas and contents of the stores stay as they are.
+    broken one again. Where none is recorded (a bare `pulumi up`) a service goes back by its Deployment's revisions.
+
+    Data does not go back: schemas and contents of the stores stay as they are.
     """
     progress = ConsoleProgress()
     request = acting.request(stack, config, context, name)
     if list_:
         _list(history.read(request.target.kubectl, back.namespace(request)))
+        return
+    if service is not None and to is None and not history.read(request.target.kubectl, back.namespace(request)):
+        _undo(request, service, progress, dry_run=dry_run, yes=yes, allow_dirty=allow_dirty)
         return
     point = back.find(request, service, to)
     if not allow_dirty:
@@ -63,6 +70,24 @@ def rollback(
         deploy.show(engine.preview(what, progress), unchanged=False)
         if _agreed(dry_run, yes, f"roll stack {stack} back?"):
             _done(f"stack {stack}", back.stack(request, point, what, engine, progress), request.file.name)
+
+
+def _undo(
+    request: Request, service: str, progress: ConsoleProgress, *, dry_run: bool, yes: bool, allow_dirty: bool
+) -> None:
+    """Nothing is recorded: Kubernetes' own former pods."""
+    if not allow_dirty:
+        drafts.refuse_if_in_the_way(request.file)
+    found = undo.find(request, service)
+    out.print(f"no deployment is recorded; the Deployment's own revision {found.current} → {found.revision}")
+    acting.say([f"image {found.images[0]} → {found.images[1]}"])
+    if not found.recorded:
+        err.print(
+            f"[yellow]warning:[/yellow] {request.file.name} cannot say so: the next up brings the newer pods again"
+        )
+    if _agreed(dry_run, yes, f"roll {service} back?"):
+        seconds = undo.carry_out(request, found, progress)
+        out.print(f"{escape(service)} is back and ready after {seconds:.0f} s")
 
 
 def _said(point: Point) -> str:

@@ -42,8 +42,8 @@ def find(request: Request, service: str | None = None, to: int | None = None) ->
     if current is None:
         raise InputError(
             f"no deployment of stack {request.stack} is recorded in namespace {room}",
-            fix="`headroom up` records each; one made otherwise goes back with git and that tool, and a single service "
-            "with kubectl rollout undo (then put its image into the stack file)",
+            fix="`headroom up` records each; what a bare pulumi up made goes back with git and pulumi up, and a single "
+            "service with headroom rollback SERVICE",
         )
     return Point(current, choose(revisions, service, to), room)
 

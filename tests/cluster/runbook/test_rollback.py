@@ -68,3 +68,17 @@ def test_an_up_that_fails_is_no_place_to_go_back_to(site: Any) -> None:
     site.ok("rollback", "--yes")
     assert site.file.read_text() == good
     assert "nothing to change" in site.ok("up").stdout
+
+
+def test_where_nothing_is_recorded_a_service_goes_back_by_its_deployment(site: Any) -> None:
+    edit(site, "inference:0.1.0 # ours", "inference:0.2.0 # ours")
+    site.ok("up")
+    site.kubectl.run("delete", "configmap", "headroom-history", "-n", "runbook")
+    whole = site.run("rollback", "--yes")
+    assert "no deployment of stack runbook is recorded" in str(whole.exception)
+    done = site.ok("rollback", "inference", "--yes")
+    assert "inference:0.2.0 → localhost/headroom/inference:0.1.0" in done.stdout
+    assert image(site).endswith(":0.1.0")
+    assert "inference:0.1.0 # ours" in site.file.read_text()
+    site.ok("up")
+    assert image(site).endswith(":0.1.0")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headroom.errors import InputError
-from headroom.ops import history
+from headroom.ops import history, undo
 from headroom.ops.history import Revision, State
 from headroom.ops.rollback import choose
 
@@ -51,3 +51,16 @@ def test_an_unknown_number_names_those_there_are() -> None:
 def test_a_revision_survives_its_packing() -> None:
     before = revision(7, "healthy", "a")
     assert history._unpacked(history._packed(before)) == before
+
+
+def replica_set(number: int, ready: int) -> dict[str, object]:
+    annotations = {"deployment.kubernetes.io/revision": str(number)}
+    return {"metadata": {"annotations": annotations}, "status": {"readyReplicas": ready} if ready else {}}
+
+
+def test_by_kubernetes_own_memory_ready_pods_come_first() -> None:
+    one, two, three = replica_set(1, 0), replica_set(2, 3), replica_set(3, 0)
+    assert undo.choose([one, two, replica_set(4, 0), three], 4) is two  # the rollout of 4 hangs
+    assert undo.choose([one, replica_set(4, 3), three], 4) is three
+    with pytest.raises(InputError, match="is its first"):
+        undo.choose([one], 1)
