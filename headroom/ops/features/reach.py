@@ -1,4 +1,4 @@
-"""The way to the shards from where the command runs: PgBouncer's address, the services' role, the live bucket map.
+"""The way to the shards from where the command runs: PgBouncer's address, the services' role, the bucket map.
 
 On the embedded cluster this machine has a route to Services. Elsewhere `kubectl port-forward` carries PostgreSQL's
 protocol to PgBouncer; it is opened again whenever it breaks. The file stays where it is: a Job in the cluster would
@@ -8,11 +8,9 @@ need it copied there first. The password is read from the stack's Secret into me
 from __future__ import annotations
 
 import base64
-import contextlib
 import re
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +22,7 @@ from headroom.engine.model import Target
 from headroom.errors import EnvironmentFailure, InputError
 from headroom.kubectl import Kubectl
 from headroom.local.processes import last_line
-from inference.shards import BucketMap, MapInvalid
+from inference.shards import BucketMap, KnownMap, MapInvalid
 from inference.shards.bucket_map import Buckets
 
 PASSWORDS = "postgres-passwords"
@@ -44,42 +42,17 @@ class Store:
     identity: str
 
 
-class LiveMap:
-    """The bucket map that the cluster's own clients read, asked again when a shard says that a bucket moved."""
-
-    LOOK_EVERY_S = 1.0
-
-    def __init__(self, kubectl: Kubectl, namespace: str) -> None:
-        """Raises EnvironmentFailure when there is none."""
-        self._kubectl = kubectl
-        self._namespace = namespace
-        self._map = self._read()
-        self._looked = time.monotonic()
-
-    def current(self) -> BucketMap:
-        """The newest map that is known."""
-        return self._map
-
-    def refresh(self) -> BucketMap:
-        """The same, asked now; at most once a second, and an older or missing one changes nothing."""
-        if time.monotonic() - self._looked >= self.LOOK_EVERY_S:
-            self._looked = time.monotonic()
-            with contextlib.suppress(EnvironmentFailure):
-                found = self._read()
-                if found.version >= self._map.version:
-                    self._map = found
-        return self._map
-
-    def _read(self) -> BucketMap:
-        found = self._kubectl.find("configmap", MAP, self._namespace)
-        if found is None:
-            raise EnvironmentFailure(
-                f"there is no bucket map {self._namespace}/{MAP}: the stack is not up there", fix="headroom up"
-            )
-        try:
-            return BucketMap.parse(found["data"]["map.json"])
-        except (KeyError, MapInvalid) as error:
-            raise EnvironmentFailure(f"the bucket map {self._namespace}/{MAP} cannot be used: {error}") from None
+def live_map(kubectl: Kubectl, namespace: str) -> BucketMap:
+    """The bucket map of the stack. Raises EnvironmentFailure when there is none."""
+    found = kubectl.find("configmap", MAP, namespace)
+    if found is None:
+        raise EnvironmentFailure(
+            f"there is no bucket map {namespace}/{MAP}: the stack is not up there", fix="headroom up"
+        )
+    try:
+        return BucketMap.parse(found["data"]["map.json"])
+    except (KeyError, MapInvalid) as error:
+        raise EnvironmentFailure(f"the bucket map {namespace}/{MAP} cannot be used: {error}") from None
 
 
 @contextmanager
@@ -98,7 +71,8 @@ def reach(target: Target, plan: Plan, pooler: str | None = None) -> Iterator[Sto
             f"{target.title} has fake nodes: no PostgreSQL runs there", fix="headroom local up --nodes real"
         )
     kubectl = target.kubectl
-    buckets = LiveMap(kubectl, postgres.namespace)
+    # What moves from here on, the shards tell.
+    buckets = KnownMap(live_map(kubectl, postgres.namespace))
     identity = kubectl.get("namespace", postgres.namespace)["metadata"]["uid"]
     password = _password(kubectl, postgres)
     with _way(target, postgres.namespace, pooler) as (host, port):
