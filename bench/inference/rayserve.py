@@ -1,7 +1,5 @@
 """The same model served by Ray Serve: one replica behind its HTTP proxy, a FastAPI ingress."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time
