@@ -1,4 +1,4 @@
-"""One service on fake nodes, and the commands as a person types them."""
+"""One service on fake nodes, in three kinds, and the commands as a person types them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from headroom.engine.model import Target
 from headroom.kubectl import Kubectl
 from headroom.local.addons import keda as keda_addon
 
-NAMESPACE = "runbook"
-STACK = """\
+CONFIG = """\
 config:
   headroom:environment: ENVIRONMENT
-  headroom:namespace: runbook
+  headroom:namespace: NAMESPACE
 
   headroom:services:
     inference: # what is scaled here
@@ -37,15 +36,17 @@ config:
 
 @dataclass(frozen=True)
 class Site:
-    """A stack file of its own, on the cluster."""
+    """A stack with a file and a namespace of its own."""
 
     cluster: local.Cluster
     kubectl: Kubectl
     file: Path
+    namespace: str
+    text: str
 
     def run(self, *args: str) -> Result:
-        """A command with its stack, and no question asked."""
-        where = ["--stack", "runbook", "--name", self.cluster.name, "--config", str(self.file)]
+        """A command on this stack."""
+        where = ["--stack", self.namespace, "--name", self.cluster.name, "--config", str(self.file)]
         return CliRunner().invoke(application(), [*args, *where])
 
     def ok(self, *args: str) -> Result:
@@ -54,7 +55,7 @@ class Site:
         return done
 
     def get(self, kind: str, name: str) -> Any:
-        return self.kubectl.find(kind, name, NAMESPACE)
+        return self.kubectl.find(kind, name, self.namespace)
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -65,32 +66,66 @@ class Site:
     def replicas(self) -> int:
         return int(self.get("deployment", "inference")["spec"]["replicas"])
 
+    def again(self) -> Site:
+        """As its file says, its history begun anew, whatever the test before left."""
+        self.run("canary", "abort", "inference")
+        self.kubectl.run("delete", "configmap", "headroom-history", "-n", self.namespace, "--ignore-not-found")
+        self.file.write_text(self.text)
+        self.ok("up")
+        self.kubectl.run("scale", "deployment/inference", "-n", self.namespace, "--replicas=3")
+        return self
 
-def site_of(cluster: local.Cluster, file: Path, environment: str, autoscaling: str) -> Iterator[Site]:
-    file.write_text(STACK.replace("ENVIRONMENT", environment).replace("AUTOSCALING", autoscaling))
-    site = Site(cluster, Target.of(cluster).kubectl, file)
+
+def deployed(cluster: local.Cluster, folder: Path, kind: str, environment: str, autoscaling: str) -> Iterator[Site]:
+    namespace = f"runbook-{kind}"
+    text = CONFIG.replace("ENVIRONMENT", environment).replace("AUTOSCALING", autoscaling)
+    text = text.replace("NAMESPACE", namespace)
+    file = folder / kind / f"Pulumi.{namespace}.yaml"
+    file.parent.mkdir()
+    file.write_text(text)
+    site = Site(cluster, Target.of(cluster).kubectl, file, namespace, text)
     try:
         site.ok("up")
         yield site
     finally:
-        site.run("down", "--delete-data", NAMESPACE)
+        site.run("down", "--delete-data", namespace)
 
 
-@pytest.fixture
-def site(cluster: local.Cluster, tmp_path: Path) -> Iterator[Site]:
-    """The stack as its file says, scaled on CPU."""
-    yield from site_of(cluster, tmp_path / "Pulumi.runbook.yaml", "dev", "{ metrics: resource }")
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runbook")
 
 
-@pytest.fixture
-def keda(cluster: local.Cluster, tmp_path: Path) -> Iterator[Site]:
-    """The same, scaled by KEDA, whose definitions are there."""
+@pytest.fixture(scope="session")
+def on_cpu(cluster: local.Cluster, folder: Path) -> Iterator[Site]:
+    yield from deployed(cluster, folder, "cpu", "dev", "{ metrics: resource }")
+
+
+@pytest.fixture(scope="session")
+def on_keda(cluster: local.Cluster, folder: Path) -> Iterator[Site]:
     keda_addon.install_definitions(cluster)
     autoscaling = "{ metrics: keda, prometheusAddress: http://prometheus.monitoring:9090 }"
-    yield from site_of(cluster, tmp_path / "Pulumi.runbook.yaml", "dev", autoscaling)
+    yield from deployed(cluster, folder, "keda", "dev", autoscaling)
+
+
+@pytest.fixture(scope="session")
+def in_prod(cluster: local.Cluster, folder: Path) -> Iterator[Site]:
+    yield from deployed(cluster, folder, "prod", "prod", "{ metrics: resource }")
 
 
 @pytest.fixture
-def prod(cluster: local.Cluster, tmp_path: Path) -> Iterator[Site]:
-    """The same, called prod."""
-    yield from site_of(cluster, tmp_path / "Pulumi.runbook.yaml", "prod", "{ metrics: resource }")
+def site(on_cpu: Site) -> Site:
+    """Scaled on CPU."""
+    return on_cpu.again()
+
+
+@pytest.fixture
+def keda(on_keda: Site) -> Site:
+    """Scaled by KEDA, whose definitions are there without its operator."""
+    return on_keda.again()
+
+
+@pytest.fixture
+def prod(in_prod: Site) -> Site:
+    """Scaled on CPU, and called prod."""
+    return in_prod.again()

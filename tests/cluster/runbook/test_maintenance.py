@@ -12,7 +12,7 @@ PAUSED = "autoscaling.keda.sh/paused-replicas"
 
 
 def pods(site: Any) -> int:
-    return len(site.kubectl.items("pods", "runbook", "app=inference"))
+    return len(site.kubectl.items("pods", site.namespace, "app=inference"))
 
 
 def test_down_stays_down_through_an_up_and_comes_back(site: Any) -> None:

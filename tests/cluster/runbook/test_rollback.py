@@ -26,7 +26,7 @@ def test_a_stack_goes_back_and_the_file_with_it(site: Any) -> None:
     assert site.bounds == (3, 6)
     asked = site.run("rollback")
     assert "nobody is there to confirm it" in str(asked.exception)
-    assert "update    HorizontalPodAutoscaler runbook/inference-hpa" in asked.stdout  # the preview came first
+    assert f"update    HorizontalPodAutoscaler {site.namespace}/inference-hpa" in asked.stdout  # the preview came first
     assert site.bounds == (3, 6)
     site.ok("rollback", "--yes")
     assert site.bounds == (3, 4)
@@ -53,15 +53,15 @@ def test_one_service_goes_back_and_the_rest_stays(site: Any) -> None:
     text = site.file.read_text()
     assert "inference:0.1.0 # ours" in text
     assert "max: 3" in text
-    maps = site.kubectl.items("configmaps", "runbook", "app=inference")
+    maps = site.kubectl.items("configmaps", site.namespace, "app=inference")
     assert len(maps) == 1
 
 
 def test_an_up_that_fails_is_no_place_to_go_back_to(site: Any) -> None:
     good = site.file.read_text()
-    edit(site, "headroom:namespace: runbook", "headroom:namespace: elsewhere")
+    edit(site, "headroom:namespace: runbook-cpu", "headroom:namespace: elsewhere")
     refused = site.run("up")
-    assert "lives in namespace runbook" in str(refused.exception)
+    assert "lives in namespace runbook-cpu" in str(refused.exception)
     site.file.write_text(good)
     edit(site, "targetRps: 250", "targetRps: 350")
     site.ok("up")
@@ -73,9 +73,9 @@ def test_an_up_that_fails_is_no_place_to_go_back_to(site: Any) -> None:
 def test_where_nothing_is_recorded_a_service_goes_back_by_its_deployment(site: Any) -> None:
     edit(site, "inference:0.1.0 # ours", "inference:0.2.0 # ours")
     site.ok("up")
-    site.kubectl.run("delete", "configmap", "headroom-history", "-n", "runbook")
+    site.kubectl.run("delete", "configmap", "headroom-history", "-n", site.namespace)
     whole = site.run("rollback", "--yes")
-    assert "no deployment of stack runbook is recorded" in str(whole.exception)
+    assert "no deployment of stack runbook-cpu is recorded" in str(whole.exception)
     done = site.ok("rollback", "inference", "--yes")
     assert "inference:0.2.0 → localhost/headroom/inference:0.1.0" in done.stdout
     assert image(site).endswith(":0.1.0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from typing import Any
 
@@ -49,7 +50,7 @@ def test_a_dry_run_and_every_refusal_leave_file_and_cluster_alone(site: Any) -> 
     text, bounds = site.file.read_text(), site.bounds
 
     dry = site.ok("scale", "inference", "--to", "6", "--because", "x", "--dry-run")
-    assert "horizontalpodautoscaler/inference-hpa in runbook" in dry.stdout
+    assert f"horizontalpodautoscaler/inference-hpa in {site.namespace}" in dry.stdout
     over_nodes = site.run("scale", "inference", "--to", "40", "--because", "x")
     assert over_nodes.exit_code != 0
     assert "headroom:nodes.max is 2" in str(over_nodes.exception)
@@ -58,12 +59,20 @@ def test_a_dry_run_and_every_refusal_leave_file_and_cluster_alone(site: Any) -> 
     nothing = site.run("scale", "inference", "--to", "0", "--because", "x")
     assert "headroom maintenance on" in str(nothing.exception)
 
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "finance", "namespace": "runbook"}}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "finance", "namespace": site.namespace}}
     site.kubectl.run("apply", "-f", "-", stdin=json.dumps(quota | {"spec": {"hard": {"pods": "5"}}}))
     site.kubectl.run(
-        *("wait", "resourcequota/finance", "-n", "runbook", "--for=jsonpath={.status.used.pods}=3", "--timeout=30s")
+        *(
+            "wait",
+            "resourcequota/finance",
+            "-n",
+            site.namespace,
+            "--for=jsonpath={.status.used.pods}=3",
+            "--timeout=30s",
+        )
     )
     over_quota = site.run("scale", "inference", "--to", "6", "--because", "x")
+    site.kubectl.run("delete", "resourcequota", "finance", "-n", site.namespace)
     assert "ResourceQuota finance: pods 5" in str(over_quota.exception)
 
     assert site.file.read_text() == text
@@ -101,7 +110,7 @@ def test_when_the_api_refuses_the_file_is_not_changed(site: Any) -> None:
         site.kubectl.run("apply", "-f", "-", stdin=json.dumps(manifest))
     try:
         for _ in range(60):  # a policy takes a moment until it is looked at
-            probe = ("patch", "hpa", "inference-hpa", "-n", "runbook", "--dry-run=server", "--type=merge")
+            probe = ("patch", "hpa", "inference-hpa", "-n", site.namespace, "--dry-run=server", "--type=merge")
             if site.kubectl.run(*probe, "-p", '{"spec":{"maxReplicas":6}}', check=False).returncode != 0:
                 break
         refused = site.run("scale", "inference", "--to", "6", "--because", "x")
@@ -126,6 +135,7 @@ def test_edits_of_a_persons_are_in_the_way_and_ours_are_not(site: Any) -> None:
     site.ok("scale", "inference", "--restore", "--allow-dirty")
     assert site.bounds == (3, 4)
     assert "targetRps: 260" in site.file.read_text()
+    shutil.rmtree(site.file.parent / ".git")
 
 
 def test_larger_pods_take_their_threads_along(site: Any) -> None:
@@ -136,7 +146,7 @@ def test_larger_pods_take_their_threads_along(site: Any) -> None:
     assert container["resources"]["limits"]["cpu"] == "1"
     config = site.get("configmap", container["envFrom"][0]["configMapRef"]["name"])
     assert config["data"]["WORKER_THREADS"] == "8"
-    maps = site.kubectl.items("configmaps", "runbook", "app=inference")
+    maps = site.kubectl.items("configmaps", site.namespace, "app=inference")
     assert len(maps) == 1  # the old one went when nobody used it
     assert "nothing to change" in site.ok("up").stdout
     site.ok("scale", "inference", "--restore")
