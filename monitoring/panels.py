@@ -123,7 +123,7 @@ POSTGRES = Page(
             (
                 (
                     "{{pod}}",
-                    "max by (scope) (patroni_xlog_location{$in}) - on (scope) group_right "
+                    "max by (scope) (patroni_xlog_location{$in}) - on (scope) group_right () "
                     "(patroni_xlog_replayed_location{$in} and on (namespace, pod) patroni_replica{$in} == 1)",
                 ),
             ),

@@ -93,7 +93,7 @@ def _of(plan: PostgresPlan, shard: str) -> Iterator[Alert]:
     replayed = f"{of('xlog_replayed_location')} and on (namespace, pod) {of('replica')} == 1"
     yield Alert(
         "PostgresReplicationLag",
-        f"max(max by (scope) ({of('xlog_location')}) - on (scope) group_right ({replayed})) > {LAG_BYTES}",
+        f"max(max by (scope) ({of('xlog_location')}) - on (scope) group_right () ({replayed})) > {LAG_BYTES}",
         5,
         "warning",
         f"a replica of {shard} falls behind",
