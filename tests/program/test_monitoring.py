@@ -10,6 +10,7 @@ import pytest
 
 from headroom.engine.rendered import Rendered
 from headroom.errors import InputError
+from headroom.local.addons import prometheus
 
 Config = dict[str, Any]
 
@@ -68,6 +69,19 @@ def test_dashboards_of_every_part_for_the_sidecar(with_monitoring: Callable[...,
         assert map_["metadata"]["labels"]["grafana_dashboard"] == "1"
         (text,) = map_["data"].values()
         assert json.loads(text)["title"].startswith("Headroom")
+
+
+def test_every_annotation_of_a_pod_is_one_that_prometheus_is_told_of(stack: Rendered) -> None:
+    prefix = "prometheus.io/"
+    read = json.dumps(prometheus.configuration())
+    scraped = 0
+    for o in stack.objects:
+        annotations = o.manifest.get("spec", {}).get("template", {}).get("metadata", {}).get("annotations") or {}
+        scraped += annotations.get(f"{prefix}scrape") == "true"
+        for key in annotations:
+            if key.startswith(prefix):
+                assert f"__meta_kubernetes_pod_annotation_prometheus_io_{key.removeprefix(prefix)}" in read, key
+    assert scraped >= 4
 
 
 def test_a_form_that_there_is_not(with_monitoring: Callable[..., Rendered]) -> None:

@@ -35,7 +35,8 @@ def install(cluster: Cluster, progress: Progress) -> None:
         kinds = [item for item in objects if item["kind"] in ("CustomResourceDefinition", "Namespace")]
         parts.put(cluster, kinds)
         parts.put(cluster, [item for item in objects if item not in kinds])
-        parts.await_deployments(cluster, NAMESPACE)
+        # The adapter's pod waits for the certificates that the operator makes; the kubelet looks every two minutes.
+        parts.await_deployments(cluster, NAMESPACE, seconds=300)
         api = Api(cluster.server, cluster.state)
         parts.wait(
             lambda: api.ok("/apis/external.metrics.k8s.io/v1beta1"),
