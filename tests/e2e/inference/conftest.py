@@ -42,7 +42,7 @@ CONFIG: dict[str, Any] = {
             "autoscaling": {"metrics": "resource"},
             # The number of pods is not what is tried here, and must not move under what is.
             "override": {"maxReplicas": {"value": 2, "because": "a test that counts pods"}},
-            "env": {"DEADLINE_MS": str(DEADLINE_MS), "QUEUE_LIMIT": "8"},
+            "env": {"DEADLINE_MS": str(DEADLINE_MS), "QUEUE_LIMIT": "40"},
         }
     },
     "headroom:postgres": {

@@ -43,7 +43,7 @@ def test_through_a_port_forward_as_on_any_cluster(
 
 @pytest.mark.slow
 def test_a_killed_load_goes_on_where_it_was(site: Any, rows: list[list[str]]) -> None:
-    names = [f"many-{n}" for n in range(80_000)]
+    names = [f"many-{n}" for n in range(150_000)]
     file = site.features(names, [row[:4] for row in rows])
     command = [str(Path(sys.executable).parent / "headroom"), "features", "load", str(file)]
     command += ["--stack", "inf", "--config", str(site.file), "--name", site.cluster.name]

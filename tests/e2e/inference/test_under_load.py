@@ -120,7 +120,7 @@ def test_three_times_what_it_can_carry(site: Any) -> None:
 @pytest.mark.slow
 def test_the_primary_fails_over_under_load(site: Any, rows: list[list[str]]) -> None:
     """Entities that are cached are served all the time; the others fail within their deadline, and then no more."""
-    fresh = [f"fresh-{n}" for n in range(4000)]
+    fresh = [f"fresh-{n}" for n in range(1000)]
     done = site.headroom("features", "load", str(site.features(fresh, rows)))
     assert done.exit_code == 0, done.output
     cached = SAMPLE[:50]
@@ -134,7 +134,7 @@ def test_the_primary_fails_over_under_load(site: Any, rows: list[list[str]]) -> 
     statuses = [status for status, _ in outcome]
     assert set(statuses) <= {200, 503, 504}, statuses
     assert statuses.count(200) < len(statuses), "the failover was not felt: nothing was shown"
-    assert max(took for _, took in outcome) < DEADLINE_S + PATIENCE_S
+    assert max(took for _, took in outcome) < 1 + PATIENCE_S
     assert statuses[-20:] == [200] * 20
 
 
@@ -145,7 +145,7 @@ async def watch(site: Any, fresh: list[str], leader: str) -> list[tuple[int, flo
 
         async def ask(name: str) -> None:
             began = time.monotonic()
-            answer = await client.post("/predict", json={"entity_id": name})
+            answer = await client.post("/predict", json={"entity_id": name}, headers={"X-Deadline-Ms": "1000"})
             answers.append((answer.status_code, time.monotonic() - began))
 
         asking: list[asyncio.Task[None]] = []
