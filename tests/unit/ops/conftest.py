@@ -37,6 +37,7 @@ class Lab:
     def __init__(self) -> None:
         self._healthy = json.loads((HERE / "healthy.json").read_text())
         self._sick = json.loads((HERE / "sick.json").read_text())
+        self._plan: Plan | None = None
         self.config = document(ROOT / "Pulumi.local.yaml")["config"]
 
     def plan(self, change: Callable[[dict[str, Any]], object] = lambda config: None) -> Plan:
@@ -113,7 +114,8 @@ class Lab:
         return seen
 
     def diagnose(self, seen: Snapshot, plan: Plan | None = None) -> list[Finding]:
-        return list(diagnose(seen, plan or self.plan()).findings)
+        self._plan = self._plan or self.plan()
+        return list(diagnose(seen, plan or self._plan).findings)
 
     def one(self, seen: Snapshot, anchor: str, plan: Plan | None = None) -> Finding:
         """The one finding; fails when there are others."""
