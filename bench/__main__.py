@@ -7,7 +7,7 @@ import sys
 
 from bench.report import publish
 
-AREAS = ("plan", "local", "postgres", "redis", "h2o", "inference")
+AREAS = ("plan", "local", "postgres", "reshard", "redis", "h2o", "inference")
 
 
 def main() -> int:

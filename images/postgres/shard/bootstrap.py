@@ -152,8 +152,8 @@ def distribute(shards: list[Shard], shard: Callable[[int], Shard], pool: ThreadP
 
 
 def first_map(lead: psycopg.Connection[Any], count: int, shard: Callable[[int], Shard]) -> list[int]:
-    """Buckets stay on the shards that have them, from before there was a map in the databases or from a first start that
-    was cut off; all others are spread evenly. Raises Refused where two shards have the same one."""
+    """Buckets stay on the shards that have them, from before there was a map in the databases or from a first start
+    that was cut off; all others are spread evenly. Raises Refused where two shards have the same one."""
     row = lead.execute("SELECT shards FROM headroom.shard").fetchone()
     made, found = list(owners(count)), dict[int, int]()
     for number in range(max(count, row[0] if row else 0)):

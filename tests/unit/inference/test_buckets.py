@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import psycopg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inference.shards import BucketMap, MapFile
 from inference.shards.buckets import BUCKET_SQL, BUCKETS, bucket_of, schema_of
 
 # PostgreSQL's text holds anything but NUL; lone surrogates are no text.
@@ -38,3 +42,17 @@ def test_entities_spread_over_all_buckets() -> None:
     # 390.6 a bucket, standard deviation 19.7: five of them either way.
     assert min(counts) > 292
     assert max(counts) < 489
+
+
+def test_what_the_shards_tell_counts_more_than_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "map.json"
+    file.write_text(json.dumps({"version": 9, "shards": 1, "buckets": [0] * 256}))
+    known = MapFile(file)
+    told = BucketMap.of(3, [1] + [0] * 255)
+    known.learn(told)
+    assert known.current() == known.refresh() == told and told.shards == 2
+    known.learn(BucketMap.of(2, [0] * 256))
+    assert known.current() == told, "an older map is no news"
+    file.write_text(json.dumps({"version": 10, "shards": 1, "buckets": [0] * 256}))
+    known.LOOK_EVERY_S = 0
+    assert known.current() == told

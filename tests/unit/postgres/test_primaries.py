@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pooler import files  # type: ignore[import-not-found]
 from pooler.primaries import Primaries, primary  # type: ignore[import-not-found]
 
 
@@ -48,3 +49,24 @@ def test_only_a_change_of_primary_is_told() -> None:
     seen.see(slice_(("10.0.0.9", True), service="redis"))
     seen.see(slice_(("10.0.0.9", True), service="pg-shard-12"))
     assert moved == [2]
+
+
+CONFIG = (
+    "[databases]\nfeatures_0 = host=pg-shard-0.ml.svc port=5432 dbname=features\n"
+    "features_1 = host=pg-shard-1.ml.svc port=5432 dbname=features\n\n[pgbouncer]\nlisten_port = 6432\n"
+)
+
+
+def test_a_shard_that_has_a_service_has_a_database() -> None:
+    """Also before the stack's text names it, and after it names it no more."""
+    seen = Primaries(lambda _shard: None)
+    for shard in (0, 1, 2):
+        seen.see(slice_(service=f"pg-shard-{shard}"))
+    made = files.with_shards(CONFIG, seen.shards)
+    assert "features_1 = host=pg-shard-1.ml.svc port=5432 dbname=features\n" in made
+    assert "features_2 = host=pg-shard-2.ml.svc port=5432 dbname=features\n" in made
+    assert made.index("features_2") < made.index("[pgbouncer]")
+    assert files.with_shards(made, seen.shards) == made
+    seen.gone(slice_(service="pg-shard-2"))
+    assert files.with_shards(CONFIG, seen.shards) == CONFIG
+    assert files.with_shards(CONFIG, ()) == CONFIG

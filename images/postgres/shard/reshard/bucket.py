@@ -142,15 +142,16 @@ def _copy(context: Context, lead: Session, source: Session, target: Session, buc
     move = journal.confirmed(lead, bucket)
     context.reached("copying", bucket)
     tables = structure.tables(source, move.schema)
+    dump = structure.definitions(source.server, move.schema)
     with context.session(move.target) as other:
-        structure.define(source.server, other, move.schema, "pre-data")
+        structure.define(dump, other, "pre-data")
     context.reached("defined", bucket)
     stream.publish(source, move, tables)
     context.reached("published", bucket)
     with copying.slot_with_snapshot(source.server, context.holder, move.slot) as snapshot:
         context.reached("slot", bucket)
         with copying.reading(source, snapshot):
-            rows = _rows(context, lead, source, target, move, tables)
+            rows = _rows(context, lead, source, target, move, tables, dump)
     context.reached("checked", bucket)
     stream.subscribe(source.server, target, move)
     context.reached("subscribed", bucket)
@@ -159,7 +160,9 @@ def _copy(context: Context, lead: Session, source: Session, target: Session, buc
     return journal.confirmed(lead, bucket)
 
 
-def _rows(context: Context, lead: Session, source: Session, target: Session, move: Move, tables: list[str]) -> int:
+def _rows(
+    context: Context, lead: Session, source: Session, target: Session, move: Move, tables: list[str], dump: bytes
+) -> int:
     """Copy the rows of the snapshot, and prove that they are all there. Returns how many."""
     told = time.monotonic()
     total = 0
@@ -179,7 +182,7 @@ def _rows(context: Context, lead: Session, source: Session, target: Session, mov
     journal.note(lead, move.bucket, {"copied": total})
     context.reached("copied", move.bucket)
     with context.session(move.target) as other:
-        structure.define(source.server, other, move.schema, "post-data")
+        structure.define(dump, other, "post-data")
     rows = _compare(source, target, move, tables)
     for table in tables:
         target.run(psycopg.sql.SQL("ANALYZE {}").format(psycopg.sql.Identifier(move.schema, table)))
@@ -206,7 +209,11 @@ def _cross(context: Context, lead: Session, source: Session, target: Session, wi
     """Wait until the target is close behind, then fence and flip; a moment that does not suit is let pass."""
     context.ready()
     for attempt in range(TRIES):
-        _await_target(context, source, target, move, attempt)
+        try:
+            _await_target(context, source, target, move, attempt)
+        except stream.Broken:
+            journal.write(lead, move.bucket, Step.copying)  # from the beginning, then
+            raise
         if context.stopping():
             raise Stopped
         given = structure.grants(source, move.schema)
@@ -299,6 +306,8 @@ def _healthy(source: Session, target: Session, move: Move) -> bool:
     """Whether a stream that an earlier mover began can be gone on with."""
     if (source.timeline(), target.timeline()) != (move.source_timeline, move.target_timeline):
         return False
+    if structure.fingerprint(source, move.schema) != move.fingerprint:
+        return False
     try:
         stream.lag_bytes(source, move)
     except stream.Broken:
@@ -336,5 +345,7 @@ def _differs(move: Move, why: str) -> str:
 
 def _reason(error: BaseException) -> str:
     """One line, for the journal and the log. Programs of PostgreSQL say it on their standard error."""
-    said = getattr(error, "stderr", None) or str(error) or type(error).__name__
-    return str(said).strip().splitlines()[-1 if getattr(error, "stderr", None) else 0][:300]
+    heard = getattr(error, "stderr", None)
+    if heard:
+        return str(heard.decode(errors="replace")).strip().splitlines()[-1][:300]
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

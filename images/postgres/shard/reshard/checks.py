@@ -50,7 +50,7 @@ def check(context: Context, moves: Moves, parallel: int, spare: int = SPARE_BYTE
     versions: dict[int, int] = {}
     for shard in sorted({s for _, s, _ in moves} | {t for _, _, t in moves}):
         with context.session(shard) as session:
-            versions[shard] = session.connection.info.server_version // 10_000
+            versions[shard] = _version(session)
             found += _settings(session, parallel)
             for bucket, target in by_source[shard]:
                 found += _bucket(session, bucket)
@@ -65,6 +65,10 @@ def check(context: Context, moves: Moves, parallel: int, spare: int = SPARE_BYTE
     if found:
         raise Refused("; ".join(dict.fromkeys(found)))
     return incoming
+
+
+def _version(session: Session) -> int:
+    return session.connection.info.server_version // 10_000
 
 
 def _settings(session: Session, parallel: int) -> Iterator[str]:

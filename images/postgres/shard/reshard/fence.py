@@ -89,8 +89,9 @@ def take(target: Session, move: Move, version: int, owners: tuple[int, ...]) -> 
 
 
 def leave(source: Session, move: Move, version: int, owners: tuple[int, ...]) -> None:
-    """Have the source know that the bucket is not its own any more."""
+    """Have the source know that the bucket is not its own any more. Its former copy may be gone already."""
     with source.transaction():
-        structure.forbid(source, move.schema, move.grants)
+        if structure.exists(source, move.schema):
+            structure.forbid(source, move.schema, move.grants)
         source.run("DELETE FROM headroom.bucket WHERE bucket = %s", (move.bucket,))
         tables.copy_map(source.connection, version, owners)

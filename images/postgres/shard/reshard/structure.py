@@ -63,28 +63,43 @@ def tables(session: Session, schema: str) -> list[str]:
     return [str(name) for (name,) in found]
 
 
+def exists(session: Session, schema: str) -> bool:
+    """Whether the shard has the schema."""
+    return session.one("SELECT to_regnamespace(%s) IS NOT NULL", (schema,))[0] is True
+
+
 def fingerprint(session: Session, schema: str) -> str:
     """What changes when a definition in the schema does, and with nothing else."""
     return str(session.one(_FINGERPRINT, {"schema": schema})[0])  # type: ignore[arg-type]
 
 
-def define(source: Server, target: Session, schema: str, section: Literal["pre-data", "post-data"]) -> None:
-    """Make the schema's tables (`pre-data`), or their indexes, constraints and triggers (`post-data`), at the target.
+def definitions(source: Server, schema: str) -> bytes:
+    """The schema's tables, indexes, constraints, triggers and functions, without owners and grants, for `define`.
 
-    Without owners and grants: nobody but the mover can write there. The session is of no use afterwards: the
-    definitions come with settings. Raises subprocess.CalledProcessError.
+    Raises subprocess.CalledProcessError.
     """
-    command = ["pg_dump", "--schema-only", f"--schema={schema}", f"--section={section}", "--no-owner",
-               "--no-privileges", "--no-publications", "--no-subscriptions", "--no-comments",
-               "--lock-wait-timeout=5000"]  # fmt: skip
-    done = subprocess.run(
-        command, env=source.environment(), capture_output=True, text=True, check=True, timeout=300,
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    command = ["pg_dump", "--format=custom", "--schema-only", f"--schema={schema}", "--no-owner", "--no-privileges",
+               "--no-publications", "--no-subscriptions", "--no-comments", "--lock-wait-timeout=5000"]  # fmt: skip
+    return _output(command, source.environment())
+
+
+def define(dump: bytes, target: Session, section: Literal["pre-data", "post-data"]) -> None:
+    """Make the tables (`pre-data`), or their indexes, constraints and triggers (`post-data`), at the target.
+
+    Nobody but the mover can write there. The session is of no use afterwards: the definitions come with settings.
+    Raises subprocess.CalledProcessError.
+    """
+    command = ["pg_restore", f"--section={section}", "--no-owner", "--no-privileges", "--file=-"]
+    text = _output(command, None, dump).decode()
     # Lines for psql alone begin with a backslash.
-    text = "\n".join(line for line in done.stdout.splitlines() if not line.startswith("\\"))
+    script = "\n".join(line for line in text.splitlines() if not line.startswith("\\"))
     with target.transaction():
-        target.run(text.encode())  # type: ignore[arg-type]
+        target.run(script.encode())  # type: ignore[arg-type]
+
+
+def _output(command: list[str], environment: dict[str, str] | None, given: bytes = b"") -> bytes:
+    done = subprocess.run(command, env=environment, input=given, capture_output=True, check=True, timeout=300)
+    return done.stdout
 
 
 def drop(session: Session, schema: str) -> None:
