@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from headroom.capacity import demand, plan
 from headroom.errors import EnvironmentFailure
-from headroom.ops.load import Found, Reading, find, misses, profile
+from headroom.ops.load import Found, Reading, Shape, find, measure, misses, profile
 from headroom.ops.load.find import EDGE, STEPS
+from headroom.ops.load.reach import Used
+from headroom.progress import Silent
 
 
 def reading(rate: float, p99_ms: float = 10.0, **counts: float) -> Reading:
@@ -87,3 +89,38 @@ def test_the_profile_is_what_a_stack_file_takes(cpu_time_s: float | None) -> Non
     [planned] = plan.make(demand.from_config("mine", config)).services
     assert planned.replicas_at_target.value >= 3
     assert planned.worker_threads is not None and planned.worker_threads.value == 4
+
+
+class Pods:
+    """A service of which one pod carries 100 requests a second, each for 2 ms of CPU beside a fixed second a run."""
+
+    url = "http://service"
+
+    def __init__(self, pods: list[int], *, told: bool = True) -> None:
+        self.sent = self.runs = 0
+        self._pods = pods
+        self._told = told
+
+    def pods(self) -> list[str]:
+        return ["pod"] * (self._pods.pop(0) if len(self._pods) > 1 else self._pods[0])
+
+    def used(self) -> Used | None:
+        return Used(self.runs * 1.0 + self.sent * 0.002, self.sent) if self._told else None
+
+    def run(self, url: str, shape: object, rate: float, *_: object, **__: object) -> Reading:
+        assert url == self.url
+        self.runs += 1
+        self.sent += int(rate * 10)
+        return reading(rate, 10.0 if rate <= 100 else 500.0)
+
+
+def test_cpu_time_is_that_at_the_best_rate_and_pods_are_watched() -> None:
+    service = Pods([3, 3, 3, 4, 4])
+    measured = measure(service, service, Shape("/x"), 50.0, Silent())  # type: ignore[arg-type]
+    best = measured.found.best.rate
+    assert 100 / EDGE < best <= 100
+    assert measured.cpu_time_s == pytest.approx(0.002 + 1 / int(best * 10))
+    assert (measured.fewest_pods, measured.most_pods) == (3, 4)
+    assert len(measured.readings) == service.runs
+    silent = Pods([0], told=False)
+    assert measure(silent, silent, Shape("/x"), 50.0, Silent()).cpu_time_s is None  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from headroom.engine.model import Target
 from headroom.errors import HeadroomError, InputError
 from headroom.kubectl import Kubectl
 from headroom.ops.load import place, requests, service_of
+from headroom.ops.load.reach import Used
 
 ROOT = Path(__file__).parents[4]
 
@@ -76,7 +77,8 @@ def fake_kubectl(tmp_path: Path, answers: dict[str, Any]) -> Kubectl:
     script.write_text(
         "#!/usr/bin/env python3\nimport json, sys\nfrom pathlib import Path\n"
         "known = json.loads(Path(__file__).with_name('answers.json').read_text())\n"
-        "kind = sys.argv[sys.argv.index('get') + 1]\nprint(json.dumps(known[kind]) if kind in known else '')\n"
+        "kind = sys.argv[sys.argv.index('get') + 1]\nfound = known.get(kind, '')\n"
+        "print(found if isinstance(found, str) else json.dumps(found))\n"
     )
     script.chmod(0o755)
     return Kubectl(script, None, "some-context")
@@ -103,6 +105,23 @@ def test_the_service_on_the_embedded_cluster_or_one_of_its_pods(tmp_path: Path) 
     assert (whole.url, whole.pods()) == ("http://10.1.2.3:80", ["inference-a", "inference-b"])
     one = place(target, service(), None, one_pod=True)
     assert (one.url, one.pods()) == ("http://10.0.0.6:8080", ["inference-a"])
+
+
+METRICS = """\
+# TYPE http_requests_total counter
+http_requests_total{method="POST",path="/predict",status="200"} 90.0
+http_requests_total{method="POST",path="/predict",status="503"} 10.0
+http_requests_created{method="POST",path="/predict",status="200"} 1.7e+09
+process_cpu_seconds_total 12.5
+"""
+
+
+def test_what_pods_have_used_is_summed_from_their_own_metrics(tmp_path: Path) -> None:
+    answers = {"service": LIVE, "endpointslices": SLICES, "--raw": METRICS}
+    whole = place(Target(fake_kubectl(tmp_path, answers), "embedded", embedded=True), service(), None)
+    assert whole.used() == Used(cpu_s=25.0, requests=200.0)
+    silent = {"service": LIVE, "endpointslices": SLICES, "--raw": "other_metric 1\n"}
+    assert place(Target(fake_kubectl(tmp_path, silent), "embedded", embedded=True), service(), None).used() is None
 
 
 def test_elsewhere_a_balancers_address_and_never_a_port_forward(tmp_path: Path) -> None:
