@@ -25,9 +25,10 @@ def kept(what: str) -> Iterator[None]:
         out.write(json.dumps(line) + "\n")
 
 
-def known() -> dict[str, float]:
-    """Seconds of the latest build of each."""
-    if not file().exists():
-        return {}
-    lines = [json.loads(line) for line in file().read_text().splitlines()]
-    return {line["what"]: line["seconds"] for line in lines}
+def known() -> dict[str, list[float]]:
+    """Seconds of every build of each, in order: the first was cold, later ones had compiled packages or layers."""
+    found: dict[str, list[float]] = {}
+    for line in file().read_text().splitlines() if file().exists() else ():
+        build = json.loads(line)
+        found.setdefault(build["what"], []).append(build["seconds"])
+    return found
