@@ -49,6 +49,7 @@ class Generator:
 
         Ends within the two and the requests' timeout. Ctrl-C ends it at once. Raises EnvironmentFailure when k6 fails.
         """
+        seconds, warm_s = max(1, ceil(seconds)), ceil(warm_s)
         spread_s = min(LONGEST_SPREAD_S, SPREAD_REQUESTS / rate)
         most = min(MOST_CLIENTS, ceil(rate * (spread_s + shape.timeout_s)) + 10)
         with tempfile.TemporaryDirectory(prefix="headroom-load-") as folder:
@@ -58,17 +59,17 @@ class Generator:
                 "url": url.rstrip("/") + shape.path,
                 "bodies": str(bodies),
                 "rate_per_minute": max(1, round(rate * 60)),
-                "seconds": ceil(seconds),
-                "warm_s": ceil(warm_s),
+                "seconds": seconds,
+                "warm_s": warm_s,
                 "spread_s": spread_s,
                 "timeout_s": shape.timeout_s,
                 "clients": min(most, ceil(rate * (spread_s + SLOW_S)) + 10),
                 "most_clients": most,
             }
             order.write_text(json.dumps(told))
-            longest = ceil(warm_s) + ceil(seconds) + ceil(spread_s + shape.timeout_s) + START_S
-            output = self._run(folder, order, longest, ceil(warm_s) + ceil(seconds), progress)
-        return reading(json.loads(output), rate, ceil(seconds))
+            longest = warm_s + seconds + ceil(spread_s + shape.timeout_s) + START_S
+            output = self._run(folder, order, longest, warm_s + seconds, progress)
+        return reading(json.loads(output), rate, seconds)
 
     def _run(self, folder: str, order: Path, longest_s: float, expected_s: float, progress: Progress) -> str:
         command = [str(self.program), "run", "--quiet", "--no-color", "--no-usage-report", "--address", "", str(SCRIPT)]
