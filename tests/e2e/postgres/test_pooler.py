@@ -115,8 +115,10 @@ def test_every_server_connection_is_encrypted(settled: Site) -> None:
 def test_figures_are_there_to_scrape(settled: Site) -> None:
     pod = next(iter(pods(settled)))
     path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:9127/proxy/metrics"
+    size = 'pgbouncer_databases_database_pool_size{backend_database="features",database="features_0"} 20'
+    # A pool of before may be on its way back to its size: the kubelet takes a minute.
+    until(lambda: size in settled.kubectl.raw(path).stdout, 150, "the pool's size is told")
     text = settled.kubectl.raw(path).stdout
-    assert 'pgbouncer_databases_database_pool_size{backend_database="features",database="features_0"} 20' in text
     metrics = settled.kubectl.raw(f"/api/v1/namespaces/{NAMESPACE}/pods/https:pg-shard-0-0:8008/proxy/metrics").stdout
     assert "patroni_postgres_running" in metrics
     assert settled.password() not in json.dumps([text, metrics])
