@@ -67,7 +67,10 @@ def uneven(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
         traffic, live = seen.traffic.get(service.key), _service(seen, service)
         if traffic is None or live is None:
             continue
-        pods = {objects.name(p): p for p in seen.pods if _owned(p, service) and objects.ready(p)}
+        # A pod that came within the time that was looked at has answered less because of that alone.
+        whole = traffic.seconds + _SETTLED_SECONDS
+        own = (p for p in seen.pods if _owned(p, service) and objects.ready(p))
+        pods = {objects.name(p): p for p in own if _ready_for(seen, p) >= whole}
         busy = sorted((t for t in traffic.pods if t.pod in pods), key=lambda t: -t.rate)
         total = sum(t.rate for t in busy)
         if len(busy) < 2 or total * traffic.seconds < FEWEST * len(busy):
@@ -103,8 +106,7 @@ def _explain(
             f"headroom up --stack {plan.stack} (the plan's Service has no affinity)",
         )
     least = busy[-1].pod
-    ready = objects.condition(pods[least], "Ready") or {}
-    young = objects.age(seen.at, ready.get("lastTransitionTime"))
+    young = _ready_for(seen, pods[least])
     spread = f"kubectl rollout restart deployment/{service.key} -n {service.namespace} spreads them anew, once"
     for_good = "for good: let clients close a connection after some minutes or requests (a maximum age), or balance "
     for_good += "requests instead of connections (a proxy or mesh; round_robin in gRPC clients)"
@@ -136,9 +138,7 @@ def _endpoints(seen: Snapshot, plan: Plan, service: ServicePlan, own: list[Manif
     left = [
         objects.name(p)
         for p in own
-        if objects.ready(p)
-        and objects.name(p) not in served
-        and objects.age(seen.at, (objects.condition(p, "Ready") or {}).get("lastTransitionTime")) > _SETTLED_SECONDS
+        if objects.ready(p) and objects.name(p) not in served and _ready_for(seen, p) > _SETTLED_SECONDS
     ]
     if left:
         yield _finding(
@@ -150,6 +150,10 @@ def _endpoints(seen: Snapshot, plan: Plan, service: ServicePlan, own: list[Manif
             error=True,
             evidence=(f"{len(served)} endpoints are ready",),
         )
+
+
+def _ready_for(seen: Snapshot, pod: Manifest) -> float:
+    return objects.age(seen.at, (objects.condition(pod, "Ready") or {}).get("lastTransitionTime"))
 
 
 def _service(seen: Snapshot, service: ServicePlan) -> Manifest | None:

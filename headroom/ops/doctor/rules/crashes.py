@@ -26,17 +26,17 @@ def out_of_memory(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
         end = _last_end(status)
         if end is None or end.get("reason") != _OOM or objects.age(seen.at, end.get("finishedAt")) > RECENT_SECONDS:
             continue
-        name, component = status["name"], objects.component(pod)
+        name, component, restarts = status["name"], objects.component(pod), int(status.get("restartCount", 0))
         limit = ((objects.specification(pod, name).get("resources") or {}).get("limits") or {}).get("memory")
         planned = objects.resources(plan, pod, name)
         wanted = planned.memory_limit.value if planned else None
         behind = wanted is not None and (number(limit) or 0) < (number(wanted) or 0)
         yield Finding(
             anchor="out-of-memory",
-            severity=Severity.error,
+            severity=Severity.warning if status.get("ready") and restarts <= 1 else Severity.error,
             component=component,
             subject=f"pod {objects.place(pod)}, container {name}",
-            symptom=f"was killed for its memory, {_times(status)}",
+            symptom=f"was killed for its memory, {_times(restarts)}",
             because=_because(component, limit, wanted, behind=behind),
             fix=_fix(plan, component, behind=behind),
             evidence=(*_usage(seen, pod, name), _ended(end), *_log(seen, pod, name)),
@@ -62,7 +62,8 @@ def loops(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
             severity=Severity.warning if runs_again else Severity.error,
             component=objects.component(pod),
             subject=f"pod {objects.place(pod)}, container {name}",
-            symptom=f"was restarted {_times(status)}" + (" and runs at this moment" if runs_again else ""),
+            symptom=f"was restarted {_times(int(status.get('restartCount', 0)))}"
+            + (" and runs at this moment" if runs_again else ""),
             because=_meaning(seen, pod, end),
             fix=f"kubectl logs -n {objects.namespace(pod)} {objects.name(pod)} -c {name} --previous; "
             f"if a new version did it: headroom rollback {_scope(plan, pod)}--stack {plan.stack}",
@@ -89,8 +90,7 @@ def _last_end(status: Manifest) -> dict[str, Any] | None:
     return now if now and now.get("exitCode") else before
 
 
-def _times(status: Manifest) -> str:
-    count = int(status.get("restartCount", 0))
+def _times(count: int) -> str:
     return "once" if count <= 1 else f"{count} times"
 
 

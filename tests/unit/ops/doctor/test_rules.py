@@ -419,6 +419,28 @@ def test_session_affinity_is_the_cause_where_it_is_set(lab: Any) -> None:
     assert "ClientIP" in lab.one(seen, "requests-are-uneven").because
 
 
+def test_a_pod_that_came_meanwhile_proves_no_skew(lab: Any) -> None:
+    seen = traffic(lab, (90, 10))
+    seen = lab.change(
+        seen,
+        "pods",
+        seen.traffic["inference"].pods[1].pod,
+        lambda p: condition(p, "Ready", lastTransitionTime="2026-11-22T09:10:30Z"),
+    )
+    assert lab.diagnose(seen) == []
+
+
+def test_a_container_that_was_killed_once_and_is_well_again_is_a_warning(lab: Any) -> None:
+    def change(pod: dict[str, Any]) -> None:
+        condition(pod, "Ready", status="True")
+        status = pod["status"]["containerStatuses"][0]
+        status.update(ready=True, restartCount=1, state={"running": {"startedAt": "2026-11-22T09:10:50Z"}})
+
+    found = lab.one(lab.change(lab.with_pod("oom"), "pods", "oom", change), "out-of-memory")
+    assert found.severity is Severity.warning
+    assert "once" in found.symptom
+
+
 def test_few_requests_prove_no_skew(lab: Any) -> None:
     assert lab.diagnose(traffic(lab, (0.4, 0.05))) == []
 
