@@ -106,3 +106,39 @@ def test_more_than_twice_as_many_is_worth_a_warning(now: int, to: int, warned: b
 def test_no_pods_is_maintenance_and_not_a_scale() -> None:
     with pytest.raises(InputError, match="a service without pods is down"):
         bounds.counted(0)
+
+
+def without_nodes(text: str) -> str:
+    return splice.drop(text, ("config", "headroom:nodes"))
+
+
+def stack_plan(text: str, tmp_path: Path) -> plan.Plan:
+    file = tmp_path / "Pulumi.prod.yaml"
+    file.write_text(text)
+    return plan.make(demand.load("prod", file))
+
+
+def test_connections_are_counted_again_and_bouncers_come_along(tmp_path: Path) -> None:
+    text = without_nodes(PROD)
+    plain = planned(text, tmp_path)
+    before = stack_plan(text, tmp_path).pgbouncer
+    raised = stack_plan(bounds.replicas("inference", 400, "x", plain)(text), tmp_path).pgbouncer
+    assert before is not None and raised is not None
+    # (400 + 100 surge) pods × 4 connections, and those of mage: more than one spare bouncer's 1,000 carry.
+    assert raised.replicas.value > before.replicas.value
+    assert "inference (400 + 100) × 4" in raised.replicas.because
+
+
+def test_more_than_the_shards_bear_is_refused_with_what_works(tmp_path: Path) -> None:
+    text = without_nodes(PROD)
+    edit = bounds.replicas("inference", 20_000, "x", planned(text, tmp_path))
+    with pytest.raises(InputError) as raised:
+        stack_plan(edit(text), tmp_path)
+    assert "clients are too many" in raised.value.message
+    assert "the largest maxReplicas of inference that works is" in raised.value.fix
+
+
+def test_more_than_the_declared_nodes_bear_is_refused(tmp_path: Path) -> None:
+    edit = bounds.replicas("inference", 2000, "x", planned(PROD, tmp_path))
+    with pytest.raises(InputError, match="most of it for inference"):
+        stack_plan(edit(PROD), tmp_path)
