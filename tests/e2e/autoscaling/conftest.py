@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import multiprocessing
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -24,7 +23,7 @@ from headroom.kubectl import Kubectl
 from headroom.local import addons
 from headroom.local.addons import prometheus
 
-CLIENTS = 80
+CLIENTS = 8
 WINDOW_SECONDS = 15
 LEAST, MOST = 1, 3
 
@@ -66,15 +65,16 @@ class Service:
 
     @contextlib.contextmanager
     def load(self) -> Iterator[None]:
-        """More clients than a pod has threads, each asking again as soon as it is answered, in a process of its own."""
+        """More requests at once than a pod has threads, from a process of its own."""
         address = self.kubectl.get("service", "inference", "-n", self.namespace)["spec"]["clusterIP"]
-        clients = multiprocessing.get_context("spawn").Process(target=ask, args=(address,), daemon=True)
-        clients.start()
+        script = str(Path(__file__).with_name("clients.py"))
+        clients = subprocess.Popen([sys.executable, script, f"http://{address}:8080", str(CLIENTS)])
         try:
             yield
+            assert clients.poll() is None, "the clients ended by themselves"
         finally:
             clients.kill()
-            clients.join()
+            clients.wait()
 
     @contextlib.contextmanager
     def without_prometheus(self) -> Iterator[None]:
@@ -93,22 +93,6 @@ class Service:
         else:
             gone = ("pod", "-n", "monitoring", "-l", "app.kubernetes.io/name=prometheus")
             self.kubectl.run("wait", "--for=delete", *gone, "--timeout=60s", timeout=70)
-
-
-def ask(address: str) -> None:
-    """Every request on a connection of its own: a kept one would stay with the pod that it began with."""
-
-    async def one(client: httpx.AsyncClient, number: int) -> None:
-        while True:
-            with contextlib.suppress(httpx.HTTPError):
-                await client.post("/predict", json={"entity_id": f"entity-{number % 100:04d}"})
-
-    async def everyone() -> None:
-        limits = httpx.Limits(max_connections=CLIENTS, max_keepalive_connections=0)
-        async with httpx.AsyncClient(base_url=f"http://{address}:8080", limits=limits, timeout=30) as client:
-            await asyncio.gather(*(one(client, number) for number in range(CLIENTS)))
-
-    asyncio.run(everyone())
 
 
 def stack_file(source: str) -> dict[str, Any]:
@@ -130,7 +114,7 @@ def stack_file(source: str) -> dict[str, Any]:
             "maxReplicas": {"value": MOST, "because": because},
         },
         # One row a call, or the whole queue would be one batch.
-        "env": {"BATCH_LIMIT": "1", "DEADLINE_MS": "20000", "LOG_LEVEL": "warning"},
+        "env": {"BATCH_LIMIT": "1", "QUEUE_LIMIT": "2000", "DEADLINE_MS": "20000", "LOG_LEVEL": "warning"},
         "drain": {"preStop": "1s", "timeout": "5s"},
     }
     return {
