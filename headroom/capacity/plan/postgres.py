@@ -33,7 +33,7 @@ FULLEST = Fraction(7, 10)
 """A volume is planned to be 70 % full after a year's growth."""
 KEPT_FOR_A_STANDBY = Fraction(1, 10)
 """Of a volume, what may be kept for a standby that is away: a third of what is planned to be free."""
-KEEPER = small("10m", "32Mi", "100m", "64Mi", "keeps configuration and passwords beside PostgreSQL")
+KEEPER = small("10m", "32Mi", "100m", "128Mi", "keeps configuration and passwords beside PostgreSQL")
 
 
 def plan_postgres(
