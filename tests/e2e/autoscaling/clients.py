@@ -12,7 +12,6 @@ import sys
 
 import httpx
 
-
 ROWS = {"entity_ids": [f"entity-{number:04d}" for number in range(100)]}
 
 
