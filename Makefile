@@ -61,7 +61,7 @@ test-cluster: setup ## all stacks on the embedded cluster with fake nodes
 	@$(BIN)/pytest -q tests/cluster -m cluster
 
 # A cluster for each area: the platform of one is small enough for two cores, those of all together are not.
-E2E_AREAS ?= stacks local images postgres reshard redis h2o inference runbook
+E2E_AREAS ?= stacks local images postgres reshard redis h2o inference runbook autoscaling
 each_area = failed=; for area in $(E2E_AREAS); do $(BIN)/pytest -q tests/e2e/$$area -m "$(1)" || failed="$$failed $$area"; done; \
 	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
