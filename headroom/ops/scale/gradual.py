@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from headroom.capacity.plan.model import ServicePlan
@@ -23,12 +24,22 @@ UP_SECONDS = 30.0
 LOOK_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class Step:
-    """A step that was taken, and what was seen during it."""
+@dataclass
+class Walk:
+    """How far the steps have come, and why they ended before their end."""
 
-    pods: int
-    seen: Reading
+    reached: int
+    reason: str = ""
+
+    def to(self, end: int, go: Callable[[int, int], str]) -> None:
+        """Step by step; `go(from, to)` says why it must not go on, or nothing. A bad step down is one not taken."""
+        up = end > self.reached
+        for pods in bounds.steps(self.reached, end):
+            self.reason = go(self.reached, pods)
+            if self.reason:
+                self.reached = pods if up else self.reached
+                return
+            self.reached = pods
 
 
 def wait_seconds(proposal: Proposal) -> float:
@@ -61,21 +72,16 @@ def carry_out(
     if to > now:
         deltas.apply(kubectl, proposal.delta.without(*AUTOSCALERS), progress)
     way = _Way(request, proposal, service, autoscaler, wait or wait_seconds(proposal), limits or Limits())
-    reached, reason = now, ""
+    walk = Walk(now)
     try:
-        for pods in bounds.steps(now, to):
-            reason = way.go(reached, pods, progress)
-            if reason:
-                reached = pods if to > now else reached
-                break
-            reached = pods
+        walk.to(to, lambda at, pods: way.go(at, pods, progress))
     except BaseException:
-        _hold(request, proposal, reached, "stopped on the way", progress)
+        _hold(request, proposal, walk.reached, "stopped on the way", progress)
         raise
-    if reason:
-        _hold(request, proposal, reached, reason, progress)
+    if walk.reason:
+        _hold(request, proposal, walk.reached, walk.reason, progress)
         raise EnvironmentFailure(
-            f"stopped, {proposal.ask.service} is held at {reached} pods: {reason}",
+            f"stopped, {proposal.ask.service} is held at {walk.reached} pods: {walk.reason}",
             fix=f"look why (headroom doctor), then the same command again; back to the plan: headroom scale "
             f"{proposal.ask.service} --restore",
         )
