@@ -23,9 +23,9 @@ import psycopg
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "images" / "postgres")]
 
-from shard import buckets  # type: ignore[import-not-found]  # noqa: E402
-from shard.reshard import tables  # type: ignore[import-not-found]  # noqa: E402
-from shard.reshard.server import Server  # type: ignore[import-not-found]  # noqa: E402
+from shard import buckets  # noqa: E402
+from shard.reshard import tables  # noqa: E402
+from shard.reshard.server import Server  # noqa: E402
 
 from headroom.errors import EnvironmentFailure  # noqa: E402
 from inference.shards import BucketMap, bucket_of, schema_of  # noqa: E402
@@ -111,7 +111,7 @@ class Fleet:
 
     def sql(self, number: int, statement: str, parameters: Any = None) -> list[Any]:
         with self.connect(number) as connection:
-            cursor = connection.execute(statement, parameters)  # type: ignore[call-overload]
+            cursor = connection.execute(statement, parameters)
             return list(cursor.fetchall()) if cursor.description else []
 
     def address(self) -> str:
@@ -226,7 +226,7 @@ def servers(*, durable: bool = False) -> Iterator[tuple[tuple[int, ...], int, Pa
                 )
                 with psycopg.connect(host="127.0.0.1", port=port, user="postgres", autocommit=True) as connection:
                     for role in ("features LOGIN", "pooler LOGIN", "replicator LOGIN REPLICATION"):
-                        connection.execute(f"CREATE ROLE {role}")  # type: ignore[call-overload]
+                        connection.execute(f"CREATE ROLE {role}")
             port, config = free_port(), folder / "pgbouncer.ini"
             (folder / "users.txt").write_text('"features" ""\n"postgres" ""\n')
             config.write_text(pooler_config(folder, port, ports, "postgres"))
@@ -253,7 +253,7 @@ def store(machines: tuple[tuple[int, ...], int, Path]) -> Iterator[Fleet]:
     database = f"t{uuid.uuid4().hex[:10]}"
     for port in ports:
         with psycopg.connect(host="127.0.0.1", port=port, user="postgres", autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {database}")  # type: ignore[call-overload]
+            connection.execute(f"CREATE DATABASE {database}")
     config.write_text(pooler_config(config.parent, pooler, ports, database))
     with psycopg.connect(
         host="127.0.0.1", port=pooler, user="postgres", dbname="pgbouncer", autocommit=True
@@ -280,4 +280,4 @@ def store(machines: tuple[tuple[int, ...], int, Path]) -> Iterator[Fleet]:
                     "SELECT slot_name FROM pg_replication_slots WHERE database = %s", (database,)
                 ).fetchall():
                     one.execute("SELECT pg_drop_replication_slot(%s)", (name,))
-                one.execute(f"DROP DATABASE {database} WITH (FORCE)")  # type: ignore[call-overload]
+                one.execute(f"DROP DATABASE {database} WITH (FORCE)")
