@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from headroom.ops.signals import Counters, Watcher
+
 pytestmark = pytest.mark.cluster
 
 
@@ -162,6 +164,25 @@ def test_gradually_up_and_down(site: Any) -> None:
     assert "6 → 5 pods" in down.stderr and "4 → 3 pods" in down.stderr
     assert site.bounds == (3, 4)
     assert site.replicas == 3
+
+
+def test_rising_errors_end_it_one_step_back(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fake pods count nothing, so the counts are ours: every tenth request fails once there are fewer than five."""
+    site.ok("scale", "inference", "--to", "6", "--because", "launch day")
+    total = {"requests": 0, "errors": 0}
+
+    def look(_: Watcher) -> dict[str, Counters]:
+        total["requests"] += 100
+        total["errors"] += 10 if site.replicas < 5 else 0
+        return {"a": Counters(total["requests"], total["errors"], {})}
+
+    monkeypatch.setattr(Watcher, "look", look)
+    done = site.run("scale", "inference", "--restore", "--gradual", "--wait", "2s")
+    assert "stopped, inference is held at 5 pods: error rate" in str(done.exception)
+    assert site.bounds == (5, 5)
+    assert site.replicas == 5
+    assert "going back to the plan (held at 5: error rate" in site.file.read_text()
+    assert "nothing to change" in site.ok("up").stdout
 
 
 def test_under_keda_the_scaled_object_is_raised(keda: Any) -> None:
