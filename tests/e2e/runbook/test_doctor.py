@@ -166,30 +166,31 @@ def test_connections_that_run_out(ward: Ward) -> None:
     dsn = f"host={ward.address('pg-shard-0')} port=5432 user=features dbname=features sslmode=require"
     password = ward.secret("postgres-passwords", "postgresApp")
     with contextlib.ExitStack() as open_:
-        for _ in range(90):
-            open_.enter_context(psycopg.connect(dsn, password=password))
+        with contextlib.suppress(psycopg.OperationalError):
+            while True:  # until the server has no more to give but those that are kept for superusers
+                open_.enter_context(psycopg.connect(dsn, password=password, connect_timeout=10))
         found = ward.finds("connections-are-used-up", "postgres", seconds=30)
         assert "of 100 connections in use" in found["symptom"]
     ward.well("postgres")
 
 
-def test_one_pod_that_answers_for_all_and_requests_that_fail(ward: Ward) -> None:
-    """One client with one connection to one pod, whose requests have no time: a skew, and errors."""
-    pod = ward.kubectl.items("pods", NAMESPACE, "app=inference")[0]
+def test_one_pod_that_answers_for_all(ward: Ward) -> None:
+    """One client whose one connection stays at the pod that it was opened to."""
     done = threading.Event()
 
     def ask() -> None:
-        with httpx.Client(base_url=f"http://{pod['status']['podIP']}:8080", timeout=5) as client:
+        with httpx.Client(base_url=f"http://{ward.address('inference')}:8080", timeout=5) as client:
             while not done.is_set():
-                client.post("/predict", json={"entity_id": "nobody"}, headers={"X-Deadline-Ms": "1"})
+                client.post("/predict", json={"entity_id": "nobody"})
                 time.sleep(0.005)
 
     asking = threading.Thread(target=ask)
     asking.start()
     try:
-        found = ward.finds("requests-are-uneven", "inference", seconds=60)
-        assert any(line.startswith(pod["metadata"]["name"]) for line in found["evidence"])
-        assert "connections" in found["because"]
+        found = ward.finds("requests-are-uneven", "inference", seconds=90)
+        assert "its busiest pod answers" in found["symptom"]
+        assert "connections that live long" in found["because"]
+        assert any(line.endswith(": 0.0 requests/s") for line in found["evidence"]), found
     finally:
         done.set()
         asking.join()
