@@ -11,6 +11,9 @@ from headroom_redis.settings import MASTER, Settings
 
 DOWN_AFTER_MS = 5000
 FAILOVER_TIMEOUT_MS = 15000
+NODE_TIMEOUT_MS = 4000
+"""In a Cluster. Nodes ask each other every half of it, so a hang is noticed after one to one and a half times this, and
+a replica is elected about a second and a half later."""
 MAX_LAG_SECONDS = 5
 """A master whose replicas have been silent for so long refuses writes: what two masters can both accept at most."""
 
@@ -91,7 +94,7 @@ def server(settings: Settings, master: str | None) -> str:
         lines += [
             "cluster-enabled yes",
             f"cluster-config-file {settings.data / 'nodes.conf'}",
-            "cluster-node-timeout 5000",
+            f"cluster-node-timeout {NODE_TIMEOUT_MS}",
             f"cluster-announce-ip {settings.address}",
             f"cluster-announce-hostname {settings.own_host}",
             "cluster-preferred-endpoint-type hostname",
