@@ -114,6 +114,11 @@ class Fleet:
             cursor = connection.execute(statement, parameters)
             return list(cursor.fetchall()) if cursor.description else []
 
+    def crash(self, number: int) -> None:
+        """Have a server lose all its processes but the first, and recover, as after a kill."""
+        ((pid,),) = self.sql(number, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'background writer'")
+        os.kill(pid, signal.SIGKILL)
+
     def address(self) -> str:
         return f"postgresql://features@127.0.0.1:{self.pooler}/features?sslmode=disable&gssencmode=disable"
 

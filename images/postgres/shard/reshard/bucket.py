@@ -85,9 +85,10 @@ def carry_out(context: Context, bucket: int) -> None:
             log.warning("bucket %d: %s; again", bucket, why)
             if attempts >= ATTEMPTS and time.monotonic() - since > PATIENCE_S:
                 raise
-            context.hold()
-            with suppress(psycopg.Error, Unconfirmed), context.session(LEAD) as lead:
-                journal.note(lead, bucket, {"said": why})
+            with suppress(psycopg.Error, Unconfirmed):  # shard 0 may be what is away
+                context.hold()
+                with context.session(LEAD) as lead:
+                    journal.note(lead, bucket, {"said": why})
             time.sleep(min(LATER_S, 0.05 * 2**attempts))
 
 
