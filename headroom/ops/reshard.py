@@ -120,7 +120,12 @@ def primary(kubectl: Kubectl, namespace: str, shard: int) -> str | None:
 
 def state(kubectl: Kubectl, namespace: str) -> State:
     """Raises EnvironmentFailure when shard 0 does not answer, or has no map yet."""
-    found = _ask(kubectl, namespace, 0, _STATE)
+    return state_by(kubectl, namespace, _primary(kubectl, namespace, 0))
+
+
+def state_by(kubectl: Kubectl, namespace: str, pod: str) -> State:
+    """The same, asked of a pod that is shard 0's primary."""
+    found = _answer(kubectl, namespace, pod, _STATE)
     if found["version"] is None:
         raise EnvironmentFailure("shard 0 has no bucket map yet", fix="headroom up brings the shards up")
     moves = tuple(Moving(**m) for m in found["moves"])
@@ -191,11 +196,15 @@ def abort(kubectl: Kubectl, namespace: str) -> str:
 
 
 def _ask(kubectl: Kubectl, namespace: str, number: int, question: str) -> Any:
-    answer = inside.sql(kubectl, namespace, _primary(kubectl, namespace, number), "features", question)
+    return _answer(kubectl, namespace, _primary(kubectl, namespace, number), question)
+
+
+def _answer(kubectl: Kubectl, namespace: str, pod: str, question: str) -> Any:
+    answer = inside.sql(kubectl, namespace, pod, "features", question)
     try:
         return json.loads(answer or "null")
     except ValueError as error:
-        raise EnvironmentFailure(f"shard {number} says {answer[:80]!r}") from error
+        raise EnvironmentFailure(f"{pod} says {answer[:80]!r}") from error
 
 
 def _primary(kubectl: Kubectl, namespace: str, number: int) -> str:

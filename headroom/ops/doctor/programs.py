@@ -9,7 +9,7 @@ from typing import Any
 
 from headroom.capacity.plan.model import Plan
 from headroom.kubectl import Kubectl, Manifest
-from headroom.ops import inside
+from headroom.ops import inside, reshard
 from headroom.ops.doctor import objects
 from headroom.ops.doctor.ask import Asked, Questions
 from headroom.ops.doctor.snapshot import PoolerNode, PostgresNode, Snapshot, Standby
@@ -31,6 +31,7 @@ class Inner:
     """Questions to programs that are under way."""
 
     postgres: list[Asked[PostgresNode | None]] = field(default_factory=list)
+    moves: list[Asked[reshard.State | None]] = field(default_factory=list)
     poolers: list[Asked[PoolerNode | None]] = field(default_factory=list)
     redis: list[Asked[Mapping[str, Any] | None]] = field(default_factory=list)
     h2o: list[Asked[Mapping[str, Any] | None]] = field(default_factory=list)
@@ -39,7 +40,7 @@ class Inner:
         """The answers, as fields of a snapshot."""
         return {
             name: tuple(a for q in getattr(self, name) if (a := q.value(None)) is not None)
-            for name in ("postgres", "poolers", "redis", "h2o")
+            for name in ("postgres", "moves", "poolers", "redis", "h2o")
         }
 
 
@@ -57,6 +58,8 @@ def ask(kubectl: Kubectl, questions: Questions, seen: Snapshot, plan: Plan, only
         if app.startswith("pg-shard-") and _up(pod, "postgres"):
             shard = int(app.removeprefix("pg-shard-"))
             found.postgres.append(questions.ask("postgres", subject, _postgres, kubectl, where, name, shard))
+            if shard == 0 and (pod["metadata"].get("labels") or {}).get("role") == "primary":
+                found.moves.append(questions.ask("postgres", subject, reshard.state_by, kubectl, where, name))
         elif app == "pgbouncer" and _up(pod, "pgbouncer") and plan.pgbouncer:
             most = plan.pgbouncer.max_client_conn.value
             found.poolers.append(questions.ask("pgbouncer", subject, _pooler, kubectl, where, name, most))

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from headroom.kubectl import Manifest
+from headroom.ops import reshard
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,8 @@ class Snapshot:
     volumes: tuple[VolumeUse, ...] = ()
     traffic: Mapping[str, Traffic] = field(default_factory=dict)
     postgres: tuple[PostgresNode, ...] = ()
+    moves: tuple[reshard.State, ...] = ()
+    """Shard 0's map and journal; nothing where it has no primary."""
     poolers: tuple[PoolerNode, ...] = ()
     redis: tuple[Mapping[str, Any], ...] = ()
     """`redis-node report` of each pod that answers."""

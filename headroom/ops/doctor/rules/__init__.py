@@ -6,6 +6,7 @@ from headroom.ops.doctor.model import Rule
 from headroom.ops.doctor.rules import (
     autoscaler,
     balance,
+    buckets,
     cache,
     connections,
     crashes,
@@ -53,6 +54,7 @@ RULES: tuple[Rule, ...] = (
     connections.databases,
     postgres.leadership,
     postgres.replication,
+    buckets.stuck,
     redis.slots,
     redis.leadership,
     redis.links,

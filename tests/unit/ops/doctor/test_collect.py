@@ -35,6 +35,7 @@ KINDS = {
 }
 METRICS = 'http_requests_total{method="POST",path="/predict",status="200"} 10\n'
 SHARD = {"recovering": True, "paused": False, "connections": 3, "max_connections": 100, "standbys": []}
+MAP = {"version": 1, "owners": [0] * 256, "paused": False, "aborted": False, "working": False, "moves": []}
 Answer = Callable[[tuple[str, ...]], str | None]
 
 
@@ -85,6 +86,8 @@ class Replay(Kubectl):
             return "max_client_conn|1000|100|yes\n"
         if "SHOW POOLS" in words:
             return "features_0|features|4|2|0|0|0|1|0|0|0|0|0|3|120000|transaction\n"
+        if "headroom.move" in words:
+            return json.dumps(MAP)
         standbys = [["pg-shard-0-0", "streaming", "sync", 128]]
         primary = {**SHARD, "recovering": False, "standbys": standbys}
         return json.dumps(primary if "pg-shard-0-1" in words else SHARD)
@@ -113,6 +116,7 @@ def test_everything_is_looked_at(lab: Any, cluster: Any) -> None:
     assert [len(x) for x in (seen.nodes, seen.postgres, seen.h2o, seen.redis)] == [1, 2, 2, 3]
     assert {n.pod: n.primary for n in seen.postgres} == {"pg-shard-0-0": False, "pg-shard-0-1": True}
     assert seen.postgres[-1].standbys[0].behind == 128
+    assert [m.version for m in seen.moves] == [1]
     (pooler,) = seen.poolers
     assert (pooler.clients, pooler.max_client_conn, pooler.waiting, pooler.longest_wait_seconds) == (12, 1000, 2, 3)
     assert {v.claim for v in seen.volumes} >= {"data-pg-shard-0-0", "data-redis-2", "h2o-export"}

@@ -20,6 +20,7 @@ from headroom.ops.doctor.snapshot import (
     Traffic,
     VolumeUse,
 )
+from headroom.ops.reshard import Moving, State
 
 PODS = ("inference-", "inference-")
 
@@ -31,6 +32,14 @@ def traffic(lab: Any, rates: tuple[float, ...], **fields: Any) -> Snapshot:
     pods = tuple(PodTraffic(n, r, errors) for n, r in zip(names, rates, strict=True))
     p99 = fields.pop("p99", 0.03)
     return replace(seen, traffic={"inference": Traffic("inference", 60, pods, p99, **fields)})
+
+
+def moving(lab: Any, *, working: bool, paused: bool = False, **of: Any) -> Snapshot:
+    fields = {"step": "done", "idle": 1.0, "verified": True, **of}
+    move = Moving(
+        bucket=7, source=0, target=1, attempt=1, bytes=1, copied=1, pause_ms=None, said="", took=1.0, **fields
+    )
+    return replace(lab.healthy(), moves=(State(3, (0,) * 256, paused, False, working, (move,)),))
 
 
 def condition(of: dict[str, Any], kind: str, **fields: str) -> None:
@@ -258,6 +267,11 @@ CASES: dict[str, tuple[Callable[[Any], Snapshot], str, Severity]] = {
         Severity.error,
     ),
     "standby-does-not-follow": (standbys, "0 of 1 standbys stream", Severity.error),
+    "buckets-do-not-move": (
+        lambda lab: moving(lab, working=False, step="following", idle=30),
+        "1 buckets are on their way and no mover works",
+        Severity.error,
+    ),
     "redis-has-no-leader": (
         lambda lab: redis(lab, 0, role="slave", master_link_status="up"),
         "0 masters",
@@ -326,6 +340,20 @@ def test_a_symptom_is_found_and_explained(lab: Any, anchor: str) -> None:
     assert words in told
     assert found.fix
     assert found.because
+
+
+def test_moves_that_go_on_are_no_symptom_and_those_that_do_not_are(lab: Any) -> None:
+    for fine in (
+        moving(lab, working=False),
+        moving(lab, working=True, step="copying"),
+        moving(lab, working=True, paused=True, step="planned", idle=90_000),
+    ):
+        assert lab.diagnose(fine) == []
+    for wrong, words in (
+        (moving(lab, working=True, step="following", idle=1200), "have not come further for 20 minutes"),
+        (moving(lab, working=True, step="opened", verified=False), "is not what its former shard had"),
+    ):
+        assert words in lab.one(wrong, "buckets-do-not-move").symptom
 
 
 def test_every_symptom_has_a_test() -> None:

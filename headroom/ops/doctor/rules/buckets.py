@@ -1,0 +1,47 @@
+"""Buckets of the feature store that are on their way and do not arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headroom.capacity.plan.model import Plan
+from headroom.ops import reshard
+from headroom.ops.doctor.model import Finding, Severity
+from headroom.ops.doctor.snapshot import Snapshot
+
+
+def stuck(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
+    """Moves without a mover, without news, or of which the rows differ."""
+    postgres = plan.postgres
+    if postgres is None:
+        return
+    for now in seen.moves:
+        wrong = [m for m in now.moves if m.verified is False]
+        left = now.unfinished
+        silent = [m for m in left if m.idle > reshard.STUCK_SECONDS]
+        if not wrong and (not left or (now.working and (now.paused or not silent))):
+            continue
+        again = f"headroom up --stack {plan.stack}"
+        if wrong:
+            symptom = f"bucket {wrong[0].bucket} is not what its former shard had"
+            because, fix = wrong[0].said, f"headroom reshard status --stack {plan.stack}"
+        elif not now.working:
+            symptom = f"{len(left)} buckets are on their way and no mover works"
+            because, fix = "its Job was removed, gave up, or was told to stop; a slot keeps WAL until it goes on", again
+        else:
+            symptom = f"{len(silent)} buckets have not come further for {silent[0].idle / 60:.0f} minutes"
+            because = "a transaction holds the bucket, the target cannot keep up, or the throttle is below the writes"
+            fix = f"headroom reshard status --stack {plan.stack}"
+        yield Finding(
+            anchor="buckets-do-not-move",
+            severity=Severity.error,
+            component="postgres",
+            subject=f"shard {postgres.namespace}/pg-shard-0",
+            symptom=symptom,
+            because=because,
+            fix=fix,
+            evidence=tuple(
+                f"bucket {m.bucket}, {m.source} to {m.target}: {m.step} for {m.idle:.0f} s; {m.said}".removesuffix("; ")
+                for m in [*wrong, *left][:5]
+            ),
+        )
