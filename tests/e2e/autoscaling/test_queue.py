@@ -66,4 +66,4 @@ def scaled_object(scaled: Any) -> dict[str, Any]:
 def items(scaled: Any, path: str) -> list[dict[str, Any]]:
     done = scaled.kubectl.raw(path)
     assert done.returncode == 0, done.stderr
-    return list(json.loads(done.stdout)["items"])
+    return list(json.loads(done.stdout)["items"] or [])
