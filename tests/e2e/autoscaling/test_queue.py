@@ -25,8 +25,7 @@ def test_prometheus_scrapes_the_service(scaled: Any, eventually: Callable[..., f
 def test_the_metrics_api_gives_what_the_pods_say(scaled: Any, eventually: Callable[..., float]) -> None:
     """Not canned numbers: an idle pod's queue is empty, and a metric that nobody emits is not there."""
     if scaled.source == "keda":
-        conditions = {c["type"]: c["status"] for c in scaled_object(scaled)["status"]["conditions"]}
-        assert conditions["Ready"] == "True", conditions
+        eventually(lambda: conditions(scaled).get("Ready") == "True", 60, lambda: str(conditions(scaled)))
         served = scaled.kubectl.raw("/apis/external.metrics.k8s.io/v1beta1")
         assert served.returncode == 0, served.stderr
         return
@@ -58,9 +57,9 @@ def test_replicas_follow_the_queue_and_an_outage_of_its_metric_moves_nothing(
     eventually(lambda: scaled.replicas() == least, 300, scaled.queue)
 
 
-def scaled_object(scaled: Any) -> dict[str, Any]:
-    found: dict[str, Any] = scaled.kubectl.get("scaledobject", "inference-hpa", "-n", scaled.namespace)
-    return found
+def conditions(scaled: Any) -> dict[str, str]:
+    status = scaled.kubectl.get("scaledobject", "inference-hpa", "-n", scaled.namespace).get("status", {})
+    return {condition["type"]: condition["status"] for condition in status.get("conditions", [])}
 
 
 def items(scaled: Any, path: str) -> list[dict[str, Any]]:
