@@ -127,7 +127,7 @@ def ward(cluster: local.Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
 
 def test_a_healthy_stack_gives_none(ward: Ward) -> None:
     """At once after `up`: the autoscaler may still be at its first look."""
-    ward.well(seconds=90)
+    ward.well()
     said = ward.headroom("doctor")
     assert said.exit_code == 0
     assert "nothing is wrong" in said.stdout
