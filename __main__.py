@@ -61,7 +61,7 @@ services = {
     for service in sized.services
 }
 
-if asked.monitoring.alerts or asked.monitoring.dashboards:
+if asked.monitoring.alerts or asked.monitoring.dashboards or asked.monitoring.scrape:
     Monitoring("monitoring", MonitoringArgs(asked, sized), inside)
 
 pulumi.export("namespace", sized.namespace)

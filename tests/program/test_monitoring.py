@@ -84,6 +84,36 @@ def test_every_annotation_of_a_pod_is_one_that_prometheus_is_told_of(stack: Rend
     assert scraped >= 4
 
 
+def test_pod_monitors_find_the_pods_that_are_annotated_at_the_same_port(
+    config: Callable[[str], Config], render_config: Callable[..., Rendered]
+) -> None:
+    """Of prod, whose services live in two namespaces."""
+    stack = render_config({**config("prod"), "headroom:monitoring": {"scrape": "podMonitor"}}, "prod")
+    monitors = [m["spec"] for m in ours(stack).values()]
+    assert len(monitors) == 5
+    annotated = 0
+    for o in stack.objects:
+        if o.id.kind not in ("Deployment", "StatefulSet"):
+            continue
+        template = o.manifest["spec"]["template"]
+        pod, labels = template["spec"], template["metadata"]["labels"]
+        notes = template["metadata"].get("annotations") or {}
+        containers = pod["containers"] + pod.get("initContainers", [])
+        ports = {port["name"]: str(port["containerPort"]) for c in containers for port in c.get("ports", [])}
+        found = [
+            (ports[end["port"]], end["path"], end.get("scheme"))
+            for spec in monitors
+            if spec["selector"]["matchLabels"].items() <= labels.items()
+            and o.manifest["metadata"]["namespace"] in spec["namespaceSelector"]["matchNames"]
+            for end in spec["podMetricsEndpoints"]
+        ]
+        keys = ("prometheus.io/port", "prometheus.io/path", "prometheus.io/scheme")
+        wanted = [tuple(notes.get(key) for key in keys)] if notes.get("prometheus.io/scrape") else []
+        annotated += len(wanted)
+        assert found == wanted, o.id.name
+    assert annotated == 8
+
+
 def test_a_form_that_there_is_not(with_monitoring: Callable[..., Rendered]) -> None:
     with pytest.raises(InputError, match=r"monitoring\.alerts"):
         with_monitoring(alerts="grafana")
