@@ -31,7 +31,7 @@ config:
     inference:
       preset: fastapi
       image: localhost/headroom/inference:0.1.0
-      demand: { targetRps: 250, baselineRps: 150 } # 3 pods and at most 4
+      demand: { targetRps: 250, baselineRps: 250 } # 3 pods and at most 4
       profile: { rpsPerPod: 100, serviceTime: 8ms, workerThreads: 4, cpu: 250m, memory: 256Mi }
       autoscaling: { metrics: resource }
 """
