@@ -223,7 +223,8 @@ def servers(*, durable: bool = False) -> Iterator[tuple[tuple[int, ...], int, Pa
             settings = {"fsync": "on" if durable else "off", "wal_level": "logical", "max_connections": "60",
                         "shared_buffers": "32MB",
                         "listen_addresses": "127.0.0.1", "unix_socket_directories": str(folder),
-                        "max_wal_size": "256MB", "autovacuum": "off"}  # fmt: skip
+                        "max_wal_size": "256MB", "autovacuum": "off",
+                        "wal_retrieve_retry_interval": "500ms"}  # fmt: skip
             for n, port in enumerate(ports):
                 options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
                 stack.enter_context(

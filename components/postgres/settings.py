@@ -55,6 +55,8 @@ def parameters(plan: PostgresPlan) -> dict[str, str]:
         "tcp_keepalives_count": "2",
         "tcp_user_timeout": "5000",  # PostgreSQL shows this one without its unit
         "idle_in_transaction_session_timeout": "1min",
+        # Subscriptions start at most once in this time, and each bucket that moves has one.
+        "wal_retrieve_retry_interval": "500ms",
     }
 
 
