@@ -7,7 +7,7 @@ from pathlib import Path
 
 import authority  # type: ignore[import-not-found]
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pooler import files  # type: ignore[import-not-found]
 from shard import keeper, node  # type: ignore[import-not-found]
@@ -118,7 +118,7 @@ def test_the_pooler_trusts_both_while_a_password_changes(tmp_path: Path, monkeyp
     assert "second-password" in after["userlist.txt"]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text("abcXYZ019", min_size=1, max_size=40))
 def test_the_key_follows_from_the_seed_and_is_a_key(seed: str) -> None:
     key = authority.private_key(seed)

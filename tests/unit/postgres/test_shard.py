@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shard import buckets, keeper, node, rest, scram  # type: ignore[import-not-found]
 
@@ -70,6 +70,11 @@ def test_a_missing_variable_is_named() -> None:
         node.Node.of({k: v for k, v in ENVIRONMENT.items() if k != "PATRONI_NAME"})
 
 
+# A busy machine is no fault of the code.
+patiently = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@patiently
 @given(st.text("abcXYZ019!#%*+,./:=?@^_~-", min_size=1, max_size=60), st.binary(min_size=8, max_size=32))
 def test_a_verifier_matches_its_password_alone(password: str, salt: bytes) -> None:
     kept = scram.verifier(password, salt)
@@ -112,6 +117,7 @@ TREES = st.recursive(
 OBJECTS = st.dictionaries(st.sampled_from("abcd"), TREES, max_size=4)
 
 
+@patiently
 @given(OBJECTS, OBJECTS)
 def test_a_merge_patch_makes_one_into_the_other(held: dict[str, Any], wanted: dict[str, Any]) -> None:
     assert apply(held, rest.merge_patch(held, wanted)) == wanted
