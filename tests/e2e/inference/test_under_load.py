@@ -71,6 +71,7 @@ def test_at_target_keeps_and_misses_what_a_stack_file_promises(site: Any, tmp_pa
 def test_the_profile_of_a_pod_is_found_and_can_be_pasted(site: Any) -> None:
     done = site.headroom("load", "inference")
     assert done.exit_code == 0, done.output
+    print(done.stdout)  # the figures, for whoever asks with -s
     lines = done.stdout[done.stdout.index("profile:") :]
     measured = yaml.safe_load(lines)["profile"]
     assert {"rpsPerPod", "serviceTime", "serviceTimeCv", "cpuTime", "workerThreads"} == set(measured)
