@@ -148,7 +148,8 @@ def environment(plan: ServicePlan, preset: Preset, settings: Mapping[str, str]) 
     sized = {
         preset.threads_env: plan.worker_threads.value if plan.worker_threads else None,
         preset.cache_env: plan.cache_capacity.value if plan.cache_capacity else None,
-        preset.connections_env: plan.connections_per_pod.value,
+        # A program without a database has no pool to size.
+        preset.connections_env: plan.connections_per_pod.value or None,
         preset.drain_env: plan.drain.drain_seconds,
     }
     return {
