@@ -70,5 +70,6 @@ def test_a_standby_that_stays_away_cannot_fill_the_volume_and_is_made_anew(settl
 
 
 def segments(site: Site, pod: str) -> int:
-    """Files of WAL, of 16 MB each."""
-    return int(site.sql(pod, "SELECT count(*) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'"))
+    """Files of WAL that is kept, of 16 MB each. Those that are named for what comes are former ones, used again."""
+    names = "name ~ '^[0-9A-F]{24}$' AND name <= pg_walfile_name(pg_current_wal_lsn())"
+    return int(site.sql(pod, f"SELECT count(*) FROM pg_ls_waldir() WHERE {names}"))  # noqa: S608
