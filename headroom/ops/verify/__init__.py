@@ -28,9 +28,23 @@ CHECKS: tuple[Check, ...] = (
 
 
 def run(scene: Scene) -> Iterator[Finding]:
-    """Every finding, as it is made. A check that gets no answer has failed, and the others go on."""
+    """Every finding, as it is made. A check that gets no answer has failed, and the others go on, unless the API server
+    itself does not answer: then that is the one finding."""
     for check in CHECKS:
         try:
             yield from check(scene)
         except EnvironmentFailure as error:
-            yield Finding("cluster", check.__name__.strip("_"), Verdict.failed, error.message[:300], error.fix)
+            silent = _silence(scene)
+            yield silent or Finding(
+                "cluster", check.__name__.strip("_"), Verdict.failed, error.message[:300], error.fix
+            )
+            if silent:
+                return
+
+
+def _silence(scene: Scene) -> Finding | None:
+    try:
+        scene.kubectl.run("version", "-o", "json", timeout=20)
+    except EnvironmentFailure as error:
+        return Finding("cluster", "answers", Verdict.failed, error.message[:300], error.fix)
+    return None

@@ -18,12 +18,11 @@ def buckets(scene: Scene) -> Iterator[Finding]:
         return
     again = f"headroom up --stack {scene.plan.stack}"
     live = scene.kubectl.find("configmap", "shard-map", plan.namespace)
-    hint = json.loads(live["data"]["map.json"]) if live else {}
-    same = hint.get("buckets") == list(owners(plan.shards.value))
-    yield judge(
-        "postgres", "first map", same, "what clients begin with is the plan's" if same else "it is another", again
-    )
+    first = json.loads(live["data"]["map.json"]) if live else {}
+    planned = first.get("buckets") == list(owners(plan.shards.value))
+    said = "what clients begin with is the plan's" if planned else "what clients begin with is not the plan's"
     if not scene.real_pods:
+        yield judge("postgres", "first map", planned, said, again)
         yield Finding("postgres", "bucket map", Verdict.skipped, "no software runs in the pods of fake nodes")
         return
     try:
@@ -31,6 +30,8 @@ def buckets(scene: Scene) -> Iterator[Finding]:
     except EnvironmentFailure as error:
         yield judge("postgres", "bucket map", False, error.message[:200], error.fix or again)
         return
+    # It follows the buckets.
+    yield judge("postgres", "first map", planned or now.working, said, again)
     even = reassigned(now.owners, plan.shards.value) == now.owners
     said = f"version {now.version}, {len(set(now.owners))} shards"
     yield judge("postgres", "bucket map", even or now.working, said if even else f"{said}, not even yet", again)
