@@ -53,7 +53,7 @@ def compose(plan: Plan, demand: StackDemand, diff: StackDiff, facts: Facts | Non
     """The list of a change; of the whole stack where nothing changes. Pure."""
     changed = {c.component for c in diff.settings}
     services = [s for s in plan.services if s.key in changed] or list(plan.services)
-    title = f"{plan.stack}: {words.verdict(diff)} against {base}"
+    title = f"{plan.stack}, compared with {base}: {words.verdict(diff)}"
     return Checklist(
         title,
         (

@@ -119,7 +119,7 @@ def test_nothing_on_the_cluster_is_well_enough_to_begin(lab: Any) -> None:
 def test_markdown_is_a_task_list_that_shows_no_markup_of_others(lab: Any) -> None:
     diff = StackDiff("local", dangers=(Danger("data", "Secret x", "is **gone** <b>"),))
     text = markdown(compose(lab.plan(), from_config("local", lab.config), diff, None, base="main"))
-    assert text.startswith("### Checklist: local")
+    assert text.startswith("### Checklist: local, compared with main")
     assert "- [x] inference: bottleneck identified" in text
     assert "- [ ] rollback planned" in text
     assert "<b>" not in text
