@@ -236,7 +236,7 @@ def _pod(proposal: Proposal) -> Size | None:
 
 def _said(proposal: Proposal) -> str:
     least, most = _wanted(proposal)
-    if proposal.service is None:
+    if least == most:
         return f"{proposal.live.name} {least} pods"
     return f"{proposal.live.name} {least} to {most} pods"
 
