@@ -65,8 +65,8 @@ def _fit(plan: Plan, component: str, words: str, pods: Sequence[Manifest]) -> Fi
     spec = pods[0]["spec"]
     wants = [f"nodeSelector {k}={v}" for k, v in sorted((spec.get("nodeSelector") or {}).items())]
     wants += [f"affinity: {', '.join(spec['affinity'])}"] if spec.get("affinity") else []
-    if "taint" in words:
-        because = "the nodes have a taint that the pod does not tolerate (a cordoned node has one, too)"
+    if "taint" in words or "unschedulable" in words:
+        because = "the nodes are cordoned, or have a taint that the pod does not tolerate"
         fix = "kubectl uncordon NODE, or: kubectl taint nodes NODE KEY-; taints: kubectl describe nodes | grep Taints"
     elif "topology spread" in words:
         because = "a place on any node with room would leave the pods more uneven than their spread allows"

@@ -397,7 +397,7 @@ def test_a_full_node_is_not_a_small_one(lab: Any) -> None:
     [
         ("0/3 nodes are available: 3 node(s) had untolerated taint {gpu: true}.", "taint"),
         ("0/3 nodes are available: 3 node(s) didn't match pod topology spread constraints.", "uneven"),
-        ("0/3 nodes are available: 3 node(s) were unschedulable.", "labels"),
+        ("0/3 nodes are available: 3 node(s) were unschedulable.", "cordoned"),
     ],
 )
 def test_what_keeps_a_pod_from_its_node(lab: Any, words: str, because: str) -> None:
