@@ -179,3 +179,11 @@ def test_what_holds_data_is_retained_whatever_the_program_says() -> None:
     assert record.retained(ObjectId("v1", "PersistentVolumeClaim", "n", "a"), retain=False)
     assert not record.retained(ObjectId("v1", "ConfigMap", "n", "a"), retain=False)
     assert record.retained(ObjectId("v1", "ConfigMap", "n", "a"), retain=True)
+
+
+def test_a_job_that_says_how_far_it_is_is_quoted_while_it_is_waited_for() -> None:
+    job = thing("Job", spec={}, status={})
+    job["metadata"]["annotations"] = {readiness.PROGRESS: "3 of 85 buckets moved"}
+    assert readiness.of(job) == readiness.State("waiting", "3 of 85 buckets moved")
+    job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    assert readiness.of(job) == readiness.READY
