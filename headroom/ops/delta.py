@@ -22,6 +22,7 @@ from headroom.kubectl import Kubectl
 from headroom.ops import deploy
 from headroom.ops.deploy import Request
 from headroom.ops.draft import Draft
+from headroom.ops.scale.capacity import amount
 from headroom.progress import Progress, Silent, step
 
 PULUMI = "pulumi-kubernetes"
@@ -113,6 +114,7 @@ def apply(kubectl: Kubectl, delta: Delta, progress: Progress, seconds: float = R
     Raises EnvironmentFailure.
     """
     there = _live(kubectl, delta.changed)
+    given, delta = delta, replace(delta, changed=tuple(_roomy(o, delta) for o in delta.changed))
     waves = sorted({o.wave for o in delta.changed})
     done: list[RenderedObject] = []
     try:
@@ -129,7 +131,23 @@ def apply(kubectl: Kubectl, delta: Delta, progress: Progress, seconds: float = R
         if isinstance(error, live.Rejected):
             raise EnvironmentFailure(f"the API server refuses it; all is as it was: {error}") from error
         raise
-    _adopt(kubectl, delta, [o for o in delta.changed if o.id not in there])
+    _adopt(kubectl, given, [o for o in given.changed if o.id not in there])
+
+
+def settle(kubectl: Kubectl, delta: Delta) -> None:
+    """Quotas that shrink, once nothing needs their former room any more."""
+    put(kubectl, delta.stack, [o for o in delta.changed if _roomy(o, delta) is not o])
+
+
+def _roomy(o: RenderedObject, delta: Delta) -> RenderedObject:
+    """A quota that shrinks keeps its former room at first: a rollout to smaller pods begins beside the larger ones."""
+    if o.id.kind != "ResourceQuota" or o.id not in delta.before:
+        return o
+    was, hard = delta.before[o.id]["spec"]["hard"], o.manifest["spec"]["hard"]
+    most = {k: was[k] if k in was and amount(k, was[k]) > amount(k, v) else v for k, v in hard.items()}
+    if most == hard:
+        return o
+    return replace(o, manifest={**o.manifest, "spec": {**o.manifest["spec"], "hard": most}})
 
 
 def put(kubectl: Kubectl, stack: str, objects: Sequence[RenderedObject]) -> None:
@@ -142,7 +160,8 @@ def put(kubectl: Kubectl, stack: str, objects: Sequence[RenderedObject]) -> None
 
 
 def remove(kubectl: Kubectl, delta: Delta, progress: Progress, seconds: float = 300.0) -> None:
-    """Delete what the edit took away, and wait until it is gone. What is gone already is fine."""
+    """Once all is ready: shrink what may shrink, delete what the edit took away, and wait until it is gone."""
+    settle(kubectl, delta)
     ids = [o.id for o in delta.removed]
     if not ids:
         return

@@ -181,6 +181,7 @@ def abort(request: Request, change: Change, progress: Progress) -> None:
     with change.draft.writing() as commit:
         deltas.remove(kubectl, change.delta, progress)
         deltas.apply(kubectl, change.delta, progress)
+        deltas.settle(kubectl, change.delta)
         if change.draft.before != change.draft.after:
             commit()
 

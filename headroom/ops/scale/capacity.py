@@ -55,8 +55,8 @@ def exceeded(quotas: Iterable[Manifest], pod: Size, more: int) -> list[str]:
             continue
         status = quota.get("status", {})
         for resource, limit in status.get("hard", {}).items():
-            used = _amount(resource, status.get("used", {}).get(resource, "0"))
-            if resource in added and used + added[resource] > _amount(resource, limit):
+            used = amount(resource, status.get("used", {}).get(resource, "0"))
+            if resource in added and used + added[resource] > amount(resource, limit):
                 found.append(
                     f"ResourceQuota {quota['metadata']['name']}: {resource} {limit}, of which "
                     f"{status.get('used', {}).get(resource, '0')} is used; {more} more pods go over it"
@@ -88,7 +88,7 @@ def requested(pod: Manifest) -> tuple[int, int]:
 
     def asked(container: Manifest) -> tuple[int, int]:
         requests = container.get("resources", {}).get("requests", {})
-        return _amount("cpu", requests.get("cpu", "0")), _amount("memory", requests.get("memory", "0"))
+        return amount("cpu", requests.get("cpu", "0")), amount("memory", requests.get("memory", "0"))
 
     together = [asked(c) for c in pod["spec"]["containers"]]
     starting = [asked(c) for c in pod["spec"].get("initContainers") or []]
@@ -105,8 +105,8 @@ def _room(node: Manifest, used: Sequence[int]) -> Room:
     free = node["status"]["allocatable"]
     return Room(
         node["metadata"]["name"],
-        _amount("cpu", free["cpu"]) - used[0],
-        _amount("memory", free["memory"]) - used[1],
+        amount("cpu", free["cpu"]) - used[0],
+        amount("memory", free["memory"]) - used[1],
         int(free.get("pods", 110)) - used[2],
     )
 
@@ -124,7 +124,7 @@ def _of_quota(pod: Size, more: int) -> Mapping[str, int]:
     }
 
 
-def _amount(resource: str, quantity: str) -> int:
+def amount(resource: str, quantity: str) -> int:
     """Thousandths of a core, bytes, or a count."""
     if resource.endswith("cpu"):
         return int(cores(quantity) * _THOUSAND)

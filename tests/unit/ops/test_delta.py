@@ -77,3 +77,13 @@ def test_an_object_is_found_by_kind_and_name() -> None:
     assert found.find("ConfigMap", "a") is not None
     assert found.find("Secret", "a") is None
     assert found.changed[0].id == ObjectId("v1", "ConfigMap", "n", "a")
+
+
+def test_a_quota_that_shrinks_keeps_its_room_until_the_larger_pods_are_gone() -> None:
+    old = thing("q", "ResourceQuota", spec={"hard": {"pods": "8", "requests.cpu": "1", "limits.memory": "2Gi"}})
+    new = thing("q", "ResourceQuota", spec={"hard": {"pods": "9", "requests.cpu": "500m", "limits.memory": "2Gi"}})
+    found = delta.compare(rendered(old), rendered(new))
+    roomy = delta._roomy(found.changed[0], found)
+    assert roomy.manifest["spec"]["hard"] == {"pods": "9", "requests.cpu": "1", "limits.memory": "2Gi"}
+    grown = delta.compare(rendered(new), rendered(thing("q", "ResourceQuota", spec={"hard": {"pods": "10"}})))
+    assert delta._roomy(grown.changed[0], grown) is grown.changed[0]
