@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -148,16 +150,23 @@ def test_memory_crashes_and_images_are_told_apart(ward: Ward) -> None:
     ward.well("inference")
 
 
-def test_replay_that_is_paused_is_a_lag_with_its_cause(ward: Ward) -> None:
-    pods = ["pg-shard-0-0", "pg-shard-0-1"]
-    standby = next(p for p in pods if ward.psql(p, "SELECT pg_is_in_recovery()") == "t")
-    ward.psql(standby, "SELECT pg_wal_replay_pause()")
+def test_a_standby_that_replays_nothing_lags(ward: Ward) -> None:
+    """Its startup process stands still: it receives, and falls behind. A replay that is only paused Patroni resumes."""
+    pods = {ward.psql(p, "SELECT pg_is_in_recovery()"): p for p in ("pg-shard-0-0", "pg-shard-0-1")}
+    group = faults.pod_cgroup(ward.cluster, faults.get(ward.cluster, NAMESPACE, pods["t"]), "pids")
+    replaying = [p for p in faults.pids(group) if b"startup recovering" in Path(f"/proc/{p}/cmdline").read_bytes()]
+    assert len(replaying) == 1
+    os.kill(replaying[0], signal.SIGSTOP)
     try:
+        ward.psql(
+            pods["f"],
+            "SELECT count(pg_logical_emit_message(false, 'lag', repeat('x', 1048576))) FROM generate_series(1, 24)",
+        )
         found = ward.finds("replication-lags", "postgres")
-        assert standby in found["symptom"]
-        assert "pg_wal_replay_resume" in found["fix"]
+        assert f"{pods['t']} is " in found["symptom"]
+        assert "MiB behind" in found["symptom"]
     finally:
-        ward.psql(standby, "SELECT pg_wal_replay_resume()")
+        os.kill(replaying[0], signal.SIGCONT)
     ward.well("postgres")
 
 
