@@ -12,6 +12,7 @@ from dataclasses import replace
 from headroom.engine import live, needs, other, readiness, record, rollout
 from headroom.engine.model import Change, Changes, Deployment, Result
 from headroom.engine.preview import Planned, existing, plan
+from headroom.engine.quota import with_former_room
 from headroom.engine.record import Entry, Record
 from headroom.engine.render import render
 from headroom.engine.rendered import ObjectId, Rendered, RenderedObject
@@ -73,6 +74,8 @@ class KubectlEngine:
         if planned.deletions:
             with step(progress, f"removing {len(planned.deletions)} objects that the stack has no more"):
                 self._delete(kubectl, planned.deletions, progress)
+        shrinking = [o for o in rendered.objects if with_former_room(o, planned.found.get(o.id)) is not o]
+        warnings += _applied(kubectl, rendered.stack, shrinking) if shrinking else ()
         kept = _kept(kubectl, before, rendered)
         if after.joined(kept) != before:
             record.write(kubectl, after.joined(kept))
@@ -141,7 +144,7 @@ class KubectlEngine:
             progress.detail(f"replacing {', '.join(str(i) for i in replaced)}")
             self._delete(kubectl, replaced, progress)
         changed = [o for o in objects if planned.actions[o.id] != "unchanged"]
-        warnings = _applied(kubectl, stack, changed)
+        warnings = _applied(kubectl, stack, [with_former_room(o, planned.found.get(o.id)) for o in changed])
         untouched = {o.id: planned.found[o.id] for o in objects if planned.actions[o.id] == "unchanged"}
         rollout.until_ready(kubectl, [o.id for o in objects], self.timeout, progress, known=untouched)
         return warnings

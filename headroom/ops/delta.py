@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from headroom.engine import live, record, rollout
+from headroom.engine.quota import with_former_room
 from headroom.engine.record import Entry
 from headroom.engine.render import render
 from headroom.engine.rendered import Manifest, ObjectId, Rendered, RenderedObject
@@ -22,7 +23,6 @@ from headroom.kubectl import Kubectl
 from headroom.ops import deploy
 from headroom.ops.deploy import Request
 from headroom.ops.draft import Draft
-from headroom.ops.scale.capacity import amount
 from headroom.progress import Progress, Silent, step
 
 PULUMI = "pulumi-kubernetes"
@@ -140,14 +140,7 @@ def settle(kubectl: Kubectl, delta: Delta) -> None:
 
 
 def _roomy(o: RenderedObject, delta: Delta) -> RenderedObject:
-    """A quota that shrinks keeps its former room at first: a rollout to smaller pods begins beside the larger ones."""
-    if o.id.kind != "ResourceQuota" or o.id not in delta.before:
-        return o
-    was, hard = delta.before[o.id]["spec"]["hard"], o.manifest["spec"]["hard"]
-    most = {k: was[k] if k in was and amount(k, was[k]) > amount(k, v) else v for k, v in hard.items()}
-    if most == hard:
-        return o
-    return replace(o, manifest={**o.manifest, "spec": {**o.manifest["spec"], "hard": most}})
+    return with_former_room(o, delta.before.get(o.id))
 
 
 def put(kubectl: Kubectl, stack: str, objects: Sequence[RenderedObject]) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from headroom.capacity.plan.pods import Size
-from headroom.capacity.quantities import cores, cpu_text, memory_text, octets
+from headroom.capacity.quantities import cpu_text, memory_text
+from headroom.engine.quota import amount
 from headroom.kubectl import Kubectl, Manifest
 
 OWN_QUOTA = "headroom-quota"
@@ -122,10 +123,3 @@ def _of_quota(pod: Size, more: int) -> Mapping[str, int]:
         "requests.memory": more * pod.memory,
         "limits.memory": more * pod.memory_limit,
     }
-
-
-def amount(resource: str, quantity: str) -> int:
-    """Thousandths of a core, bytes, or a count."""
-    if resource.endswith("cpu"):
-        return int(cores(quantity) * _THOUSAND)
-    return int(quantity) if quantity.isdigit() else octets(quantity)
