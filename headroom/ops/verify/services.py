@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 
 from headroom.capacity.plan.model import ServicePlan
 from headroom.errors import EnvironmentFailure
@@ -10,6 +11,9 @@ from headroom.kubectl import Manifest
 from headroom.ops import inside
 from headroom.ops.signals import METRICS
 from headroom.ops.verify.model import Finding, Scene, Verdict, judge
+
+METRICS_DELAY = timedelta(seconds=90)
+"""How long new pods may be without metrics: metrics-server needs two looks at them, up to a minute apart."""
 
 
 def endpoints(scene: Scene) -> Iterator[Finding]:
@@ -112,13 +116,20 @@ def _scaling(service: ServicePlan, hpa: Manifest) -> Finding:
         return judge(
             service.key, "autoscaler", False, "the autoscaler has not looked yet", "wait 15 s and verify again"
         )
+    said = "; ".join(f"{c['reason']}: {c['message']}" for c in bad) or "able to scale, its metrics answer"
+    if bad and all(c["reason"].startswith("FailedGet") and _since(c) < METRICS_DELAY for c in bad):
+        return Finding(service.key, "autoscaler", Verdict.warned, f"no metrics yet: {said}", "verify again in a minute")
     return judge(
         service.key,
         "autoscaler",
         not bad,
-        "; ".join(f"{c['reason']}: {c['message']}" for c in bad) or "able to scale, its metrics answer",
+        said,
         f"kubectl describe hpa -n {service.namespace} {hpa['metadata']['name']}",
     )
+
+
+def _since(condition: Mapping[str, str]) -> timedelta:
+    return datetime.now(UTC) - datetime.fromisoformat(condition["lastTransitionTime"])
 
 
 def _hpa(scene: Scene, service: ServicePlan) -> Manifest | None:

@@ -32,6 +32,7 @@ def test_the_rules_in_force_let_in_nobody_unproven(settled: Site, pod: str) -> N
         ("hostssl", "{postgres}", "{rewinder}", "scram-sha-256"),
         ("hostssl", "{postgres,features}", "{postgres}", "scram-sha-256"),
         ("hostssl", "{features}", "{features,pooler}", "scram-sha-256"),
+        ("hostssl", "{features}", "{replicator}", "scram-sha-256"),  # buckets that move
     }
 
 
