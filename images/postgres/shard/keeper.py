@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import signal
+import ssl
 import sys
 import threading
 import time
@@ -42,6 +43,7 @@ def main() -> None:
     READY.touch()
     threading.Thread(target=lock.Holder(me).watch, daemon=True).start()
     roles = Roles(me)
+    former, told = held, True
     while True:
         with contextlib.suppress(OSError):  # a volume in the middle of its update
             now = node.passwords()
@@ -50,8 +52,11 @@ def main() -> None:
                 log.info("a password changed")
                 configure(me, now)
             if renewed or now != held:
-                reload(node.rest_password(now), node.rest_password(held))
-                held = now
+                former, held, told = held, now, False
+            if not told:
+                # A reload that finds a changed configuration leaves the certificate for the next one.
+                reload(node.rest_password(held), node.rest_password(former))
+                told = certificates.shown()
         roles.ensure(held)
         READY.touch()
         time.sleep(EVERY_S)
@@ -85,6 +90,15 @@ class Certificates:
             changed = True
         self._seed = seed
         return changed
+
+    def shown(self) -> bool:
+        """Whether Patroni's REST API shows the pod's certificate. Raises OSError when it does not answer."""
+        own = (self._folder / "server.crt").read_text().partition(_END)
+        shown = ssl.get_server_certificate(lock.REST, timeout=2)
+        return ssl.PEM_cert_to_DER_cert(shown) == ssl.PEM_cert_to_DER_cert(own[0] + _END)
+
+
+_END = "-----END CERTIFICATE-----"
 
 
 def _text(file: Path) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import ssl
 import subprocess
+import threading
 from pathlib import Path
 
 import authority  # type: ignore[import-not-found]
@@ -130,3 +134,24 @@ def test_the_key_follows_from_the_seed_and_is_a_key(seed: str) -> None:
 def test_openssl_s_words_are_told(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="openssl"):
         authority.issue(tmp_path, "seed", "pg-shard-0-1", ["DNS:not a name\nx", "nonsense"])
+
+
+def test_a_certificate_that_patroni_does_not_show_yet_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patroni leaves a new certificate for the next reload when its configuration changed, too."""
+    made = keeper.Certificates(ME, tmp_path)
+    made.ensure(SECRET)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(keeper.lock, "REST", listener.getsockname())
+
+        def serve() -> None:
+            for _ in range(2):
+                client, _ = listener.accept()
+                with contextlib.suppress(OSError), context.wrap_socket(client, server_side=True):
+                    pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        assert made.shown()
+        made.ensure(LATER)
+        assert not made.shown()
