@@ -21,7 +21,7 @@ def test_claims_grow_under_pods_that_go_on(
     settled: Site, ledger: Callable[..., Ledger], nothing_lost: Callable[[Ledger], None]
 ) -> None:
     """What may be kept for a standby follows from the volume, and grows with it."""
-    before = {p["metadata"]["name"]: p["metadata"]["uid"] for p in settled.kubectl.items("pods", NAMESPACE)}
+    before = lasting(settled)
     larger = copy.deepcopy(CONFIG)
     larger["headroom:postgres"]["override"]["volumeSize"]["value"] = "3Gi"
     written = ledger(SHARD)
@@ -30,14 +30,17 @@ def test_claims_grow_under_pods_that_go_on(
         settled.up(larger)
         until(lambda: sizes(settled) == {"3Gi"}, 60, "the claims have grown")
         written.wait_for(50)
-    after = {p["metadata"]["name"]: p["metadata"]["uid"] for p in settled.kubectl.items("pods", NAMESPACE)}
-    assert {name: uid for name, uid in after.items() if name in before and "bootstrap" not in name} == {
-        name: uid for name, uid in before.items() if "bootstrap" not in name
-    }
+    assert lasting(settled) == before
     leader = settled.leader(SHARD)
     assert leader is not None
     assert settled.sql(leader, "SHOW max_slot_wal_keep_size") == "307MB"
     nothing_lost(written)
+
+
+def lasting(site: Site) -> dict[str, str]:
+    """The pods that are to stay, by name: neither a Job's nor one on its way out."""
+    pods = [p["metadata"] for p in site.kubectl.items("pods", NAMESPACE) if "deletionTimestamp" not in p["metadata"]]
+    return {p["name"]: p["uid"] for p in pods if p["ownerReferences"][0]["kind"] != "Job"}
 
 
 def sizes(site: Site) -> set[str]:
