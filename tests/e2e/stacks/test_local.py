@@ -95,8 +95,8 @@ def test_the_service_answers_from_its_stores(stack: Kubectl) -> None:
 def test_the_cpu_autoscaler_reads_real_metrics_and_scales_out(stack: Kubectl) -> None:
     least, most = hpa(stack)["spec"]["minReplicas"], hpa(stack)["spec"]["maxReplicas"]
     assert most > least
-    with load(stack, seconds=120):
-        until(lambda: replicas(stack) > least, 240, lambda: json.dumps(hpa(stack)["status"]))
+    with load(stack):
+        until(lambda: replicas(stack) > least, 300, lambda: json.dumps(hpa(stack)["status"]))
     assert any(m["type"] == "Resource" for m in hpa(stack)["status"]["currentMetrics"])
 
 
@@ -104,8 +104,8 @@ def test_the_cpu_autoscaler_reads_real_metrics_and_scales_out(stack: Kubectl) ->
 def test_and_in_again_after_its_window(stack: Kubectl) -> None:
     """The window is the plan's: 300 s."""
     least = hpa(stack)["spec"]["minReplicas"]
-    with load(stack, seconds=120):
-        until(lambda: replicas(stack) > least, 240, lambda: json.dumps(hpa(stack)["status"]))
+    with load(stack):
+        until(lambda: replicas(stack) > least, 300, lambda: json.dumps(hpa(stack)["status"]))
     until(lambda: replicas(stack) == least, 480, lambda: json.dumps(hpa(stack)["status"]))
 
 
@@ -118,19 +118,25 @@ def replicas(stack: Kubectl) -> int:
 
 
 @contextlib.contextmanager
-def load(stack: Kubectl, *, seconds: int) -> Iterator[None]:
-    """Work for the CPU in every pod of the service. It ends by itself: ending kubectl would leave it in the pod."""
-    burn = f"import time\nend = time.monotonic() + {seconds}\nwhile time.monotonic() < end: pass"
+def load(stack: Kubectl) -> Iterator[None]:
+    """Work for the CPU in every pod of the service, until its input ends: ending kubectl would leave it in the pod."""
+    burn = (
+        "import select, sys, time\nend = time.monotonic() + 360\n"
+        "while time.monotonic() < end and not select.select([sys.stdin], [], [], 0)[0]: pass"
+    )
     kubectl = [str(stack.binary), "--kubeconfig", str(stack.kubeconfig), "-n", NAMESPACE]
     pods = [p["metadata"]["name"] for p in stack.items("pods", NAMESPACE, "app=inference")]
     running = [
-        subprocess.Popen([*kubectl, "exec", pod, "--", "python", "-c", burn], stderr=subprocess.DEVNULL) for pod in pods
+        subprocess.Popen(
+            [*kubectl, "exec", "-i", pod, "--", "python", "-c", burn], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        for pod in pods
     ]
     try:
         yield
     finally:
         for process in running:
-            process.wait(timeout=seconds + 60)
+            process.communicate(timeout=420)
 
 
 def test_logs_exec_and_status_work_with_the_clusters_own_kubeconfig(cluster: local.Cluster, stack: Kubectl) -> None:

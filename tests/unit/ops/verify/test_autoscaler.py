@@ -29,14 +29,19 @@ def hpa(status: str, reason: str, seconds: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("found", "verdict"),
+    ("status", "reason", "seconds", "verdict"),
     [
-        (hpa("True", "ValidMetricFound", 5), Verdict.passed),
-        (hpa("False", "FailedGetResourceMetric", 20), Verdict.warned),
-        (hpa("False", "FailedGetResourceMetric", 200), Verdict.failed),
-        (hpa("False", "InvalidSelector", 5), Verdict.failed),
-        ({"metadata": {"name": "x-hpa"}}, Verdict.failed),
+        ("True", "ValidMetricFound", 5, Verdict.passed),
+        ("False", "FailedGetResourceMetric", 20, Verdict.warned),
+        ("False", "FailedGetResourceMetric", 200, Verdict.failed),
+        ("False", "InvalidSelector", 5, Verdict.failed),
     ],
 )
-def test_new_pods_may_be_without_metrics_for_a_while(found: dict[str, Any], verdict: Verdict) -> None:
-    assert services._scaling(SERVICE, found).verdict == verdict
+def test_new_pods_may_be_without_metrics_for_a_while(
+    status: str, reason: str, seconds: float, verdict: Verdict
+) -> None:
+    assert services._scaling(SERVICE, hpa(status, reason, seconds)).verdict == verdict
+
+
+def test_an_autoscaler_that_has_not_looked_has_failed() -> None:
+    assert services._scaling(SERVICE, {"metadata": {"name": "x-hpa"}}).verdict == Verdict.failed
