@@ -58,7 +58,7 @@ down: setup ## remove the embedded cluster and everything on it
 
 .PHONY: test-cluster
 test-cluster: setup ## all stacks on the embedded cluster with fake nodes
-	@$(BIN)/pytest -q tests/cluster -m cluster
+	@$(BIN)/pytest -q tests/cluster -m "cluster and not slow"
 
 # A cluster for each area: the platform of one is small enough for two cores, those of all together are not.
 E2E_AREAS ?= stacks local images postgres reshard redis h2o inference runbook autoscaling
@@ -72,6 +72,7 @@ e2e: setup ## real pods: a core of each component (Linux, root)
 .PHONY: e2e-full
 e2e-full: setup ## real pods: everything (tens of minutes)
 	@$(call each_area,e2e)
+	@$(BIN)/pytest -q tests/cluster -m "cluster and slow"
 
 .PHONY: engine
 engine: setup ## under the real Pulumi CLI, where it is on PATH

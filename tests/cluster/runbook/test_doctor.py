@@ -17,7 +17,8 @@ from headroom.cli.main import application
 from headroom.engine.model import Target
 from headroom.kubectl import Kubectl
 
-pytestmark = pytest.mark.cluster
+# Slow: each symptom is waited for as its controllers come to it.
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 NAMESPACE = "ward"
 STACK = """\
@@ -51,7 +52,7 @@ class Ward:
         assert done.exit_code in (0, 1), done.output
         return list(json.loads(done.stdout)["findings"])
 
-    def finds(self, anchor: str, seconds: float = 90) -> dict[str, Any]:
+    def finds(self, anchor: str, seconds: float = 240) -> dict[str, Any]:
         """Ask until it is found, and nothing else that is an error."""
         deadline, said = time.monotonic() + seconds, self.doctor()
         while anchor not in {f["anchor"] for f in said}:
@@ -60,7 +61,7 @@ class Ward:
             said = self.doctor()
         return next(f for f in said if f["anchor"] == anchor)
 
-    def well(self, seconds: float = 90) -> None:
+    def well(self, seconds: float = 240) -> None:
         deadline = time.monotonic() + seconds
         while said := [f for f in self.doctor() if f["anchor"] not in HERE and f["severity"] != "note"]:
             assert time.monotonic() < deadline, said
