@@ -135,8 +135,8 @@ def test_a_missing_api_is_named_and_nothing_is_applied(site: Site, tmp_path: Pat
     site.kubectl.run("delete", "crd", "scaledobjects.keda.sh", "--wait=true")
     text = project.stack_file("local", ROOT).read_text()
     file = tmp_path / "Pulumi.local.yaml"
-    keda = "{ metrics: keda, prometheusAddress: http://prometheus.monitoring:9090 }"
-    file.write_text(text.replace("{ metrics: resource }", keda))
+    asked = "{ metrics: keda, prometheusAddress: http://prometheus.monitoring:9090 }"
+    file.write_text(text.replace("{ metrics: resource }", asked))
     try:
         with pytest.raises(Exception, match=r"keda\.sh/v1alpha1") as raised:
             site.up("local", file)
