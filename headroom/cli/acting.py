@@ -43,6 +43,15 @@ def say(lines: Iterable[str], warnings: Iterable[str] = ()) -> None:
         err.print(f"[yellow]warning:[/yellow] {escape(warning)}")
 
 
+def agreed(request: Request, question: str, *, environment: str, dry_run: bool, yes: bool) -> bool:
+    """Whether to go on after what will change has been said: never in a dry run, else when it is confirmed."""
+    if dry_run:
+        out.print("a dry run: nothing was changed")
+        return False
+    confirm(request, question, environment=environment, yes=yes)
+    return True
+
+
 def confirm(request: Request, question: str, *, environment: str, yes: bool) -> None:
     """Ask before a cluster of the user's or a prod stack is changed; `--yes` is the answer where nobody is there."""
     if yes or (request.cluster is not None and environment != "prod"):

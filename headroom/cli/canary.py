@@ -52,10 +52,9 @@ def start(
     if plan.canary is not None:
         out.print(escape(verdict.shares(plan.canary, max(change.live.replicas, plan.min_replicas.value))))
     acting.say(change.delta.lines())
-    if dry_run:
-        out.print("a dry run: nothing was changed")
+    question, environment = f"start a canary of {service}?", change.plan.environment
+    if not acting.agreed(request, question, environment=environment, dry_run=dry_run, yes=yes):
         return
-    acting.confirm(request, f"start a canary of {service}?", environment=change.plan.environment, yes=yes)
     run.start(request, change, progress)
     found = run.watch(request, change, seconds, progress)
     if found.word == "worse":
@@ -84,10 +83,9 @@ def promote(
     request = acting.request(stack, config, context, name)
     change = run.propose_promote(request, service, progress, allow_dirty=allow_dirty)
     acting.say([f"image of {service}: {change.service_plan.image}", *change.delta.lines()])
-    if dry_run:
-        out.print("a dry run: nothing was changed")
+    question, environment = f"promote the canary of {service}?", change.plan.environment
+    if not acting.agreed(request, question, environment=environment, dry_run=dry_run, yes=yes):
         return
-    acting.confirm(request, f"promote the canary of {service}?", environment=change.plan.environment, yes=yes)
     seconds = run.promote(request, change, progress)
     out.print(f"{escape(service)}: all pods have the image after {seconds:.0f} s; {request.file.name} says so too")
 

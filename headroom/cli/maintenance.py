@@ -70,10 +70,9 @@ def _go(request: Request, change: maintenance.Change, progress: ConsoleProgress,
         out.print(f"nothing to change: {', '.join(change.services)} {word} already")
         return
     acting.say(change.delta.lines())
-    if dry_run:
-        out.print("a dry run: nothing was changed")
+    question, environment = f"take {', '.join(change.services)} {word}?", change.plan.environment
+    if not acting.agreed(request, question, environment=environment, dry_run=dry_run, yes=yes):
         return
-    acting.confirm(request, f"take {', '.join(change.services)} {word}?", environment=change.plan.environment, yes=yes)
     seconds = maintenance.carry_out(request, change, progress)
     out.print(f"{', '.join(change.services)}: {word} after {seconds:.0f} s")
     if change.on and change.draft.before == change.draft.after:

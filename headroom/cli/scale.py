@@ -78,9 +78,9 @@ def scale(
     acting.say(_lines(proposal), proposal.warnings)
     if dry_run:
         acting.say(proposal.delta.lines())
-        out.print("a dry run: nothing was changed")
+    question, environment = f"scale {service}?", proposal.after.environment
+    if not acting.agreed(request, question, environment=environment, dry_run=dry_run, yes=yes):
         return
-    acting.confirm(request, f"scale {service}?", environment=proposal.after.environment, yes=yes)
     carry_out = by_steps.carry_out if gradual else run.carry_out
     extra = {"wait": seconds} if gradual and seconds is not None else {}
     done = carry_out(request, proposal, progress, **extra)

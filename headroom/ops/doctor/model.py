@@ -85,6 +85,26 @@ class Finding:
     evidence: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True)
+class About:
+    """What a rule looks at; its findings are about this component and this subject."""
+
+    component: str
+    subject: str
+
+    def finding(
+        self,
+        anchor: Anchor,
+        symptom: str,
+        because: str,
+        fix: str,
+        *,
+        severity: Severity = Severity.error,
+        evidence: tuple[str, ...] = (),
+    ) -> Finding:
+        return Finding(anchor, severity, self.component, self.subject, symptom, because, fix, evidence)
+
+
 Rule = Callable[[Snapshot, Plan], Iterable[Finding]]
 
 

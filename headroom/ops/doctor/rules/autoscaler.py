@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from headroom.capacity.plan.model import Plan, ServicePlan
 from headroom.kubectl import Manifest
 from headroom.ops.doctor import objects
-from headroom.ops.doctor.model import Anchor, Finding, Severity
+from headroom.ops.doctor.model import About, Finding, Severity
 from headroom.ops.doctor.snapshot import Snapshot
 
 # Kinds of metrics, the API that serves each, and how that API is brought.
@@ -26,9 +26,8 @@ def missing(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
         # KEDA takes its HPA away while it is paused.
         paused = service.maintenance and service.autoscaling.source == "keda"
         if deployed and not paused and find(seen, service) is None:
-            yield _finding(
+            yield _about(service).finding(
                 "autoscaler-is-missing",
-                service,
                 "has no autoscaler, so its pods stay as many as they are",
                 "it was never deployed, or deleted; with KEDA: its operator does not run",
                 f"headroom up --stack {plan.stack}",
@@ -40,9 +39,8 @@ def blind(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
     for service, hpa in _each(seen, plan):
         lacking = _lacking(seen, hpa)
         for group, words, fix in lacking:
-            yield _finding(
+            yield _about(service).finding(
                 "no-metrics-api",
-                service,
                 f"is not scaled: nothing serves {group}",
                 f"the autoscaler reads its metric from the API {group}, which " + (words or "is not installed"),
                 f"{fix}; then: kubectl get apiservices | grep metrics",
@@ -68,9 +66,8 @@ def requests(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
             if resource not in ((container.get("resources") or {}).get("requests") or {})
         ]
         if without:
-            yield _finding(
+            yield _about(service).finding(
                 "no-requests-set",
-                service,
                 "is not scaled: its containers request nothing",
                 "a utilization is a share of what is requested, and these containers request none "
                 "(a sidecar that was injected counts, too)",
@@ -85,9 +82,8 @@ def bound(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
         limited = objects.condition(hpa, "ScalingLimited")
         if limited and limited["status"] == "True" and limited.get("reason") == "TooManyReplicas":
             most = hpa["spec"]["maxReplicas"]
-            yield _finding(
+            yield _about(service).finding(
                 "autoscaler-is-at-its-bound",
-                service,
                 f"has its maximum of {most} pods, and needs more",
                 f"the load is above what the plan was made for: {service.max_replicas.because}",
                 f'headroom scale {service.key} --to {most + max(1, most // 2)} --because "…" --stack {plan.stack}; '
@@ -112,9 +108,8 @@ def window(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
             way, because = "more", f"it goes up only to the least that was needed in the last {seconds} s"
         else:
             continue
-        yield _finding(
+        yield _about(service).finding(
             "autoscaler-waits-in-its-window",
-            service,
             f"has {current} pods and will have {way} soon",
             f"{because}: it damps short changes",
             f'nothing; faster, once: headroom scale {service.key} --to N --because "…" --stack {plan.stack}',
@@ -129,9 +124,8 @@ def drifted(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
         live = (hpa["spec"].get("minReplicas", 1), hpa["spec"]["maxReplicas"])
         planned = (service.min_replicas.value, service.max_replicas.value)
         if live != planned:
-            yield _finding(
+            yield _about(service).finding(
                 "autoscaler-is-not-as-planned",
-                service,
                 f"is held between {live[0]} and {live[1]} pods, and {planned[0]} to {planned[1]} are planned",
                 "somebody changed it by hand, or the stack file was changed and not deployed",
                 f"headroom up --stack {plan.stack}",
@@ -139,9 +133,8 @@ def drifted(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
             )
         able = objects.condition(hpa, "AbleToScale")
         if able and able["status"] != "True":
-            yield _finding(
+            yield _about(service).finding(
                 "autoscaler-is-not-as-planned",
-                service,
                 "cannot be scaled",
                 f"{able.get('reason')}: the autoscaler cannot read or change its Deployment",
                 f"kubectl describe hpa -n {service.namespace} {objects.name(hpa)}",
@@ -179,27 +172,24 @@ def _inactive(plan: Plan, service: ServicePlan, hpa: Manifest, active: Manifest)
     reason = str(active.get("reason"))
     said = _conditions(hpa, "ScalingActive")
     if reason == "ScalingDisabled":
-        return _finding(
+        return _about(service).finding(
             "autoscaler-is-suspended",
-            service,
             "is not scaled: its Deployment has 0 replicas",
             "0 replicas switch an autoscaler off: maintenance was left on, or somebody scaled to 0 by hand",
             f"headroom maintenance off {service.key} --stack {plan.stack}",
             evidence=said,
         )
     if reason in ("AmbiguousSelector", "InvalidSelector"):
-        return _finding(
+        return _about(service).finding(
             "two-autoscalers-own-the-pods",
-            service,
             "is not scaled: its pods belong to two autoscalers",
             "another HPA or ScaledObject selects the same pods, and Kubernetes lets neither act",
             f"kubectl get hpa,scaledobjects -n {service.namespace}; then delete the one that is not ours",
             evidence=said,
         )
     metric = service.autoscaling.pods_metric
-    return _finding(
+    return _about(service).finding(
         "metric-is-missing",
-        service,
         "is not scaled: its metric has no value",
         f"{reason}: the API answers, and has no value for these pods: they are too new (a minute), are not scraped, "
         "or do not emit it" + (f" ({metric.name})" if metric else ""),
@@ -215,9 +205,8 @@ def _fallback(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
         scaled = next((s for s in seen.scaled_objects if objects.place(s) == place), None)
         ready = objects.condition(scaled, "Ready") if scaled else None
         if scaled and (objects.holds(scaled, "Fallback") or (ready and ready["status"] == "False")):
-            yield _finding(
+            yield _about(service).finding(
                 "metric-is-missing",
-                service,
                 "is held where it is: KEDA gets no value for its trigger",
                 "its Prometheus does not answer, or has no such series; KEDA then keeps what there is",
                 f"kubectl describe scaledobject -n {service.namespace} {service.key}-hpa",
@@ -257,23 +246,5 @@ def _body(metric: Manifest) -> Manifest:
     return metric.get(kind[:1].lower() + kind[1:]) or {}
 
 
-def _finding(
-    anchor: Anchor,
-    service: ServicePlan,
-    symptom: str,
-    because: str,
-    fix: str,
-    *,
-    severity: Severity = Severity.error,
-    evidence: tuple[str, ...] = (),
-) -> Finding:
-    return Finding(
-        anchor=anchor,
-        severity=severity,
-        component=service.key,
-        subject=f"autoscaler of {service.namespace}/{service.key}",
-        symptom=symptom,
-        because=because,
-        fix=fix,
-        evidence=evidence,
-    )
+def _about(service: ServicePlan) -> About:
+    return About(service.key, f"autoscaler of {service.namespace}/{service.key}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from headroom.capacity.plan.model import H2OPlan, Plan
 from headroom.capacity.quantities import GI
-from headroom.ops.doctor.model import Anchor, Finding, Severity
+from headroom.ops.doctor.model import About, Finding
 from headroom.ops.doctor.snapshot import Snapshot
 from headroom.ops.verify.h2o import FULL
 
@@ -23,8 +23,7 @@ def cloud(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
         return
     told = tuple(f"{t.get('pod')}: {t.get('phase')}, {t.get('view')}" for t in seen.h2o)
     if facts and facts["locked"]:
-        yield _finding(
-            h2o,
+        yield _about(h2o).finding(
             "h2o-is-locked",
             f"is a cloud of {size}, and {wanted} nodes are planned; it is locked and takes no more in",
             "H2O takes nobody into a cloud that has worked: only a new cloud has more nodes",
@@ -32,8 +31,7 @@ def cloud(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
             evidence=told,
         )
         return
-    yield _finding(
-        h2o,
+    yield _about(h2o).finding(
         "h2o-is-short",
         f"is a cloud of {size}, and {wanted} nodes are planned",
         "a node or its pod is lost, or starts: the guards let all nodes begin together, and memory is gone with a node"
@@ -52,8 +50,7 @@ def heap(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
         return
     share = facts["heap_used"] / facts["heap"]
     if share >= FULL:
-        yield _finding(
-            plan.h2o,
+        yield _about(plan.h2o).finding(
             "h2o-heap-is-full",
             f"uses {share:.0%} of its heap",
             "frames want about four times their size while they are worked on",
@@ -70,16 +67,5 @@ def _facts(seen: Snapshot) -> Mapping[str, Any] | None:
     return next((t["cloud"] for t in seen.h2o if t.get("cloud")), None)
 
 
-def _finding(
-    h2o: H2OPlan, anchor: Anchor, symptom: str, because: str, fix: str, *, evidence: tuple[str, ...]
-) -> Finding:
-    return Finding(
-        anchor=anchor,
-        severity=Severity.error,
-        component="h2o",
-        subject=f"h2o in {h2o.namespace}",
-        symptom=symptom,
-        because=because,
-        fix=fix,
-        evidence=evidence,
-    )
+def _about(h2o: H2OPlan) -> About:
+    return About("h2o", f"h2o in {h2o.namespace}")

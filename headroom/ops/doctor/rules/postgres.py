@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headroom.capacity.plan.model import Plan, PostgresPlan
-from headroom.ops.doctor.model import Anchor, Finding, Severity
+from headroom.ops.doctor.model import About, Finding
 from headroom.ops.doctor.snapshot import PostgresNode, Snapshot
 from headroom.ops.verify.postgres import LARGEST_LAG_BYTES
 
@@ -25,10 +25,8 @@ def leadership(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
         primaries = [n.pod for n in nodes if n.primary]
         if len(primaries) == 1 or not nodes:
             continue
-        yield _finding(
-            postgres,
+        yield _about(postgres, number).finding(
             "shard-has-no-primary",
-            number,
             f"has {len(primaries) or 'no'} primaries"
             + (f": {', '.join(primaries)}" if primaries else ", so nothing can be written"),
             "Patroni is choosing a new one (20 s and more), or no standby has every acknowledged commit"
@@ -46,10 +44,8 @@ def replication(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
         return
     for node in seen.postgres:
         if node.paused:
-            yield _finding(
-                postgres,
+            yield _about(postgres, node.shard).finding(
                 "replication-lags",
-                node.shard,
                 f"{node.pod} receives and does not replay",
                 "somebody paused replay on it: readers see old rows, and a switchover waits for all of it",
                 f"kubectl exec -n {postgres.namespace} {node.pod} -c postgres -- psql -U postgres -c "
@@ -65,10 +61,8 @@ def _standbys(seen: Snapshot, postgres: PostgresPlan, primary: PostgresNode) -> 
     streaming = [s for s in primary.standbys if s.state == "streaming"]
     paused = {n.pod for n in seen.postgres if n.paused}
     if len(streaming) < wanted:
-        yield _finding(
-            postgres,
+        yield _about(postgres, primary.shard).finding(
             "standby-does-not-follow",
-            primary.shard,
             f"{len(streaming)} of {wanted} standbys stream from {primary.pod}",
             "a standby is down, copies the data anew, or cannot reach its primary; until then a second failure loses "
             "what only the primary has",
@@ -77,10 +71,8 @@ def _standbys(seen: Snapshot, postgres: PostgresPlan, primary: PostgresNode) -> 
         )
     for standby in streaming:
         if standby.behind > LARGEST_LAG_BYTES and standby.pod not in paused:
-            yield _finding(
-                postgres,
+            yield _about(postgres, primary.shard).finding(
                 "replication-lags",
-                primary.shard,
                 f"{standby.pod} is {standby.behind / 2**20:,.0f} MiB behind",
                 "it replays more slowly than the primary writes: its disk or CPU is short, or a long query on it holds "
                 "replay up",
@@ -100,23 +92,5 @@ def _patronictl(postgres: PostgresPlan, pod: str, command: str) -> str:
     )
 
 
-def _finding(
-    postgres: PostgresPlan,
-    anchor: Anchor,
-    shard: int,
-    symptom: str,
-    because: str,
-    fix: str,
-    *,
-    evidence: tuple[str, ...] = (),
-) -> Finding:
-    return Finding(
-        anchor=anchor,
-        severity=Severity.error,
-        component="postgres",
-        subject=f"shard {postgres.namespace}/pg-shard-{shard}",
-        symptom=symptom,
-        because=because,
-        fix=fix,
-        evidence=evidence,
-    )
+def _about(postgres: PostgresPlan, shard: int) -> About:
+    return About("postgres", f"shard {postgres.namespace}/pg-shard-{shard}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from headroom.capacity.plan.model import Plan, RedisPlan
-from headroom.ops.doctor.model import Anchor, Finding, Severity
+from headroom.ops.doctor.model import About, Finding, Severity
 from headroom.ops.doctor.snapshot import Snapshot
 
 FULL = 0.9
@@ -23,8 +23,7 @@ def slots(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
     failed = sorted({str(h) for r in alive for h in r.get("failed") or []})
     states = sorted({str(r.get("cluster_state")) for r in alive})
     if served < total or states != ["ok"]:
-        yield _finding(
-            redis,
+        yield _about(redis).finding(
             "slots-are-missing",
             f"serves {served:,} of {total:,} slots",
             "a master is lost with all its replicas" if failed else "slots were taken from a master and given to none",
@@ -33,8 +32,7 @@ def slots(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
             evidence=(f"cluster_state {', '.join(states)}", *([f"gone: {', '.join(failed[:5])}"] if failed else [])),
         )
     if opened:
-        yield _finding(
-            redis,
+        yield _about(redis).finding(
             "slots-are-missing",
             f"has slots on their way at {', '.join(opened[:5])}",
             "a resize is under way, or stopped half-way: keys of these slots are answered with one redirection more",
@@ -51,8 +49,7 @@ def leadership(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
     leading = sorted(str(r["pod"]) for r in alive if r.get("role") == "master")
     wanted = redis.masters.value
     if len(leading) != wanted and not (redis.mode == "cluster" and len(leading) > wanted):
-        yield _finding(
-            redis,
+        yield _about(redis).finding(
             "redis-has-no-leader",
             f"has {len(leading)} masters, and {wanted} are planned",
             "a failover is under way (10 s), or the pods that could lead are not there",
@@ -66,8 +63,7 @@ def leadership(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
     quorum = redis.quorum.value if redis.quorum else 2
     if len(answering) < (redis.sentinels.value if redis.sentinels else 0):
         lost = len(answering) < quorum
-        yield _finding(
-            redis,
+        yield _about(redis).finding(
             "redis-has-no-leader",
             f"{len(answering)} of {redis.sentinels.value if redis.sentinels else 0} sentinels agree on a quorum",
             "without a quorum of them nobody may take over from a master that fails"
@@ -86,8 +82,7 @@ def links(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
         return
     down = [r for r in _alive(seen) if r.get("role") == "slave" and r.get("master_link_status") != "up"]
     if down:
-        yield _finding(
-            redis,
+        yield _about(redis).finding(
             "redis-replica-does-not-follow",
             f"{', '.join(str(r['pod']) for r in down[:5])}: no link to the master",
             "it copies the master's data at this moment, or cannot reach it; it cannot take over until then",
@@ -107,8 +102,7 @@ def memory(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
         most = int(report.get("maxmemory") or 0)
         share = int(report.get("used_memory") or 0) / most if most else 0.0
         if share >= FULL:
-            yield _finding(
-                redis,
+            yield _about(redis).finding(
                 "redis-is-full",
                 f"{report['pod']} uses {share:.0%} of its maxmemory",
                 "its policy is noeviction: full, it refuses writes (OOM command not allowed)",
@@ -121,23 +115,5 @@ def _alive(seen: Snapshot) -> list[Mapping[str, Any]]:
     return [r for r in seen.redis if "error" not in r]
 
 
-def _finding(
-    redis: RedisPlan,
-    anchor: Anchor,
-    symptom: str,
-    because: str,
-    fix: str,
-    *,
-    severity: Severity = Severity.error,
-    evidence: tuple[str, ...] = (),
-) -> Finding:
-    return Finding(
-        anchor=anchor,
-        severity=severity,
-        component="redis",
-        subject=f"redis in {redis.namespace}",
-        symptom=symptom,
-        because=because,
-        fix=fix,
-        evidence=evidence,
-    )
+def _about(redis: RedisPlan) -> About:
+    return About("redis", f"redis in {redis.namespace}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headroom.capacity.plan.model import Plan, ServicePlan
-from headroom.ops.doctor.model import Anchor, Finding, Severity
+from headroom.ops.doctor.model import About, Finding, Severity
 from headroom.ops.doctor.snapshot import Snapshot, Traffic
 
 ERROR_SHARE = 0.01
@@ -20,9 +20,8 @@ def latency(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
             continue
         predicted = service.predicted_p99_ms
         over = traffic.target is not None and traffic.rate > traffic.target
-        yield _finding(
+        yield _about(service).finding(
             "latency-is-over-its-promise",
-            service,
             f"has a p99 of {traffic.p99 * 1000:,.0f} ms, and {traffic.promised * 1000:,.0f} ms are promised",
             "more requests arrive than the plan was made for"
             if over
@@ -43,9 +42,8 @@ def errors(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
         if traffic.errors * traffic.seconds < FEWEST_ERRORS or traffic.errors < ERROR_SHARE * traffic.rate:
             continue
         worst = max(traffic.pods, key=lambda p: p.errors)
-        yield _finding(
+        yield _about(service).finding(
             "errors-are-over-their-threshold",
-            service,
             f"answers {traffic.errors / traffic.rate:.0%} of its requests with an error (5xx)",
             "503 is a full queue or stores that do not answer, 504 a deadline, 500 a fault of the program or the model",
             f"kubectl logs -n {service.namespace} {worst.pod} --tail 50; after a new version: headroom rollback "
@@ -58,9 +56,8 @@ def demand(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
     """More requests arrive than the stack file asks for."""
     for service, traffic in _each(seen, plan):
         if traffic.target is not None and traffic.rate > traffic.target:
-            yield _finding(
+            yield _about(service).finding(
                 "more-requests-than-planned",
-                service,
                 f"gets {traffic.rate:,.0f} requests/s, and {traffic.target:,.0f} are planned",
                 "the margin of the plan is being used up",
                 f"raise headroom:services.{service.key}.demand.targetRps; headroom diff --stack {plan.stack}; "
@@ -75,9 +72,8 @@ def balancer(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
     for service, traffic in _each(seen, plan):
         most = service.exposure.max_rps
         if most is not None and traffic.rate >= NEAR * float(most):
-            yield _finding(
+            yield _about(service).finding(
                 "load-balancer-is-at-its-limit",
-                service,
                 f"gets {traffic.rate:,.0f} of the {most:,} requests/s that its load balancer can pass",
                 "no number of pods helps beyond that: the balancer is the bottleneck",
                 "a larger balancer or a second one; then raise service.loadBalancer.maxRps",
@@ -95,23 +91,5 @@ def _rate(traffic: Traffic) -> str:
     return f"{traffic.rate:,.1f} requests/s over {traffic.seconds:.0f} s on {len(traffic.pods)} pods{errors}"
 
 
-def _finding(
-    anchor: Anchor,
-    service: ServicePlan,
-    symptom: str,
-    because: str,
-    fix: str,
-    *,
-    severity: Severity = Severity.error,
-    evidence: tuple[str, ...] = (),
-) -> Finding:
-    return Finding(
-        anchor=anchor,
-        severity=severity,
-        component=service.key,
-        subject=f"service {service.namespace}/{service.key}",
-        symptom=symptom,
-        because=because,
-        fix=fix,
-        evidence=evidence,
-    )
+def _about(service: ServicePlan) -> About:
+    return About(service.key, f"service {service.namespace}/{service.key}")
