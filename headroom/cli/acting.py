@@ -44,18 +44,19 @@ def say(lines: Iterable[str], warnings: Iterable[str] = ()) -> None:
 
 
 def agreed(request: Request, question: str, *, environment: str, dry_run: bool, yes: bool) -> bool:
-    """Whether to go on after what will change has been said: never in a dry run, else when it is confirmed."""
+    """Whether to go on: `ask` before a cluster of the user's or a prod stack is changed."""
+    ours = request.cluster is not None and environment != "prod"
+    return ask(question, dry_run=dry_run, yes=yes or ours, where=f" on {request.target.title}")
+
+
+def ask(question: str, *, dry_run: bool, yes: bool, where: str = "") -> bool:
+    """Whether to go on after what will change has been said: never in a dry run, else when it is confirmed; `--yes` is
+    the answer where nobody is there."""
     if dry_run:
         out.print("a dry run: nothing was changed")
         return False
-    confirm(request, question, environment=environment, yes=yes)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InputError(f"{question.rstrip('?')}: nobody is there to confirm it", fix="add --yes")
+        typer.confirm(f"{question}{where}", abort=True)
     return True
-
-
-def confirm(request: Request, question: str, *, environment: str, yes: bool) -> None:
-    """Ask before a cluster of the user's or a prod stack is changed; `--yes` is the answer where nobody is there."""
-    if yes or (request.cluster is not None and environment != "prod"):
-        return
-    if not sys.stdin.isatty():
-        raise InputError(f"{question.rstrip('?')}: nobody is there to confirm it", fix="add --yes")
-    typer.confirm(f"{question} on {request.target.title}", abort=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -11,7 +10,6 @@ from rich.markup import escape
 from headroom.cli import acting, deploy, options
 from headroom.cli.console import ConsoleProgress, err, out
 from headroom.engine import select
-from headroom.errors import InputError
 from headroom.ops import draft as drafts
 from headroom.ops import history, undo
 from headroom.ops import rollback as back
@@ -62,13 +60,13 @@ def rollback(
     if service is not None:
         change = back.preview_service(request, point, service, progress)
         acting.say(change.delta.lines())
-        if _agreed(dry_run, yes, f"roll {service} back?"):
+        if acting.ask(f"roll {service} back?", dry_run=dry_run, yes=yes):
             _done(service, back.one_service(request, point, change, progress), request.file.name)
         return
     engine = select.choose(request.target, progress)
     with back.deployment(request, point) as what:
         deploy.show(engine.preview(what, progress), unchanged=False)
-        if _agreed(dry_run, yes, f"roll stack {stack} back?"):
+        if acting.ask(f"roll stack {stack} back?", dry_run=dry_run, yes=yes):
             _done(f"stack {stack}", back.stack(request, point, what, engine, progress), request.file.name)
 
 
@@ -85,7 +83,7 @@ def _undo(
         err.print(
             f"[yellow]warning:[/yellow] {request.file.name} cannot say so: the next up brings the newer pods again"
         )
-    if _agreed(dry_run, yes, f"roll {service} back?"):
+    if acting.ask(f"roll {service} back?", dry_run=dry_run, yes=yes):
         seconds = undo.carry_out(request, found, progress)
         out.print(f"{escape(service)} is back and ready after {seconds:.0f} s")
 
@@ -93,17 +91,6 @@ def _undo(
 def _said(point: Point) -> str:
     target = point.target
     return f"revision {target.number} of {target.at}, made by {target.what} ({target.state})"
-
-
-def _agreed(dry_run: bool, yes: bool, question: str) -> bool:
-    if dry_run:
-        out.print("a dry run: nothing was changed")
-        return False
-    if not yes:
-        if not sys.stdin.isatty():
-            raise InputError(f"{question.rstrip('?')}: nobody is there to confirm it", fix="add --yes")
-        typer.confirm(question, abort=True)
-    return True
 
 
 def _done(what: str, seconds: float, file: str) -> None:
