@@ -15,7 +15,7 @@ from headroom.local.processes import Process
 from headroom.local.record import Record
 from headroom.progress import Progress, step
 
-FIRST = ("etcd", "kube-apiserver", "containerd", "kubelet")
+FIRST = ("etcd", "kube-apiserver", "containerd")
 
 
 def run(name: str, state: Path, now: Record, programs: Mapping[str, Path], progress: Progress) -> None:
@@ -39,6 +39,8 @@ def run(name: str, state: Path, now: Record, programs: Mapping[str, Path], progr
             ensure_running(state, part, init)
         if now.nodes == "real":
             containers.ensure_pause_image(state, programs["pause"])
+            # A kubelet that finds no containerd ends at once, too; the API server it waits for.
+            ensure_running(state, next(part for part in wanted if part.name == "kubelet"), init)
         wait(state, first, "the API server", lambda: api.ok("/readyz"), progress)
         for part in wanted:
             ensure_running(state, part, init)
