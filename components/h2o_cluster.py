@@ -79,7 +79,7 @@ class H2OCluster(pulumi.ComponentResource):
         return [
             self._object("headless", "v1", "Service", headless, {"spec": access.headless_spec(owner)}, self._child),
             self._object("leader", "v1", "Service", leader, {"spec": access.leader_spec(owner)}, self._child),
-            self._policy("nodes", owner, access.nodes_policy(owner, self._job_owner)),
+            self._policy("nodes", owner, access.nodes_policy(owner, self._job_owner, xgboost=self._plan.xgboost)),
             self._policy("jobs", self._job_owner, access.jobs_policy(owner, self._job_owner)),
         ]
 

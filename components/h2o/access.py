@@ -8,6 +8,8 @@ from components.metadata import Identity, stack_namespaces
 from components.objects import Manifest
 
 API_PORTS = (443, 6443)
+XGBOOST_PORTS = (9010, 10010)
+"""From the first to the last on which XGBoost's own processes meet while they train, on all nodes at once."""
 
 
 def headless_spec(owner: Identity) -> Manifest:
@@ -29,7 +31,7 @@ def leader_spec(owner: Identity) -> Manifest:
     }
 
 
-def nodes_policy(owner: Identity, jobs: Identity) -> Manifest:
+def nodes_policy(owner: Identity, jobs: Identity, *, xgboost: bool) -> Manifest:
     """Nodes among themselves; clients of the stack's namespaces and the Jobs to the API alone.
 
     Out: to each other, to the Kubernetes API (which has no fixed address), and to object storage where it is used.
@@ -38,6 +40,9 @@ def nodes_policy(owner: Identity, jobs: Identity) -> Manifest:
     among = _ports(REST_PORT, NODE_PORT, GUARD_PORT)
     # Heartbeats are UDP.
     among.append({"protocol": "UDP", "port": NODE_PORT})
+    if xgboost:
+        first, last = XGBOOST_PORTS
+        among.append({"protocol": "TCP", "port": first, "endPort": last})
     return {
         "podSelector": {"matchLabels": owner.selector()},
         "policyTypes": ["Ingress", "Egress"],

@@ -66,6 +66,15 @@ def test_xgboost_takes_heap_away(render_config: Callable[..., Rendered]) -> None
     assert off in container(render_config(stack()), "h2o")["command"], "else it would take what the heap has"
 
 
+def test_xgboost_trains_over_ports_of_its_own(render_config: Callable[..., Rendered]) -> None:
+    own = {"protocol": "TCP", "port": 9010, "endPort": 10010}
+    for wanted in (True, False):
+        spec = render_config(stack(xgboost=wanted)).find("NetworkPolicy", "h2o-cluster").manifest["spec"]
+        among, clients = spec["ingress"]
+        assert (own in among["ports"], own in spec["egress"][0]["ports"]) == (wanted, wanted)
+        assert own not in clients["ports"], "they ask for no password"
+
+
 def test_a_nodes_own_disk_is_of_the_plan(render_config: Callable[..., Rendered]) -> None:
     for given, size in ({}, "43Gi"), ({"override": {"scratchSize": {"value": "9Gi", "because": "small"}}}, "9Gi"):
         volumes = nodes(render_config(stack(**given))).manifest["spec"]["template"]["spec"]["volumes"]
