@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from headroom.capacity import quantities
 from headroom.cli import acting, options
 from headroom.cli.console import ConsoleProgress, out
-from headroom.errors import EnvironmentFailure, InputError
+from headroom.errors import EnvironmentFailure
 from headroom.ops.canary import run, verdict
 
 app = typer.Typer(
@@ -29,7 +28,16 @@ def start(
     service: Service,
     image: Annotated[str, typer.Option("--image", help="The image to try, with a tag or digest.", show_default=False)],
     weight: Annotated[str, typer.Option("--weight", help="Share of the pods; at least one pod.")] = "10%",
-    watch: Annotated[str, typer.Option("--watch", help="How long to compare before it is called well.")] = "5m",
+    watch: Annotated[
+        float,
+        typer.Option(
+            "--watch",
+            parser=options.seconds("0s", "1d"),
+            metavar="TIME",
+            help="How long to compare before it is called well.",
+            show_default="5m",
+        ),
+    ] = 300.0,
     stack: options.Stack = "local",
     context: options.Context = None,
     name: options.ClusterName = "headroom",
@@ -44,7 +52,7 @@ def start(
     20 ms above it; pods that crash or do not get ready. With fewer than 50 requests on a side it says so and leaves the
     canary for you to judge. Ctrl-C leaves it too: the same command goes on watching, `abort` takes it away.
     """
-    share, seconds = verdict.weight(weight), _seconds(watch)
+    share = verdict.weight(weight)
     progress = ConsoleProgress()
     request = acting.request(stack, config, context, name)
     change = run.propose_start(request, service, image, share, progress, allow_dirty=allow_dirty)
@@ -56,7 +64,7 @@ def start(
     if not acting.agreed(request, question, environment=environment, dry_run=dry_run, yes=yes):
         return
     run.start(request, change, progress)
-    found = run.watch(request, change, seconds, progress)
+    found = run.watch(request, change, watch, progress)
     if found.word == "worse":
         run.abort(request, run.propose_abort(request, service, progress), progress)
         raise EnvironmentFailure(
@@ -107,10 +115,3 @@ def abort(
         return
     run.abort(request, change, progress)
     out.print(f"the canary of {escape(service)} is gone; {request.file.name} says so too")
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(quantities.seconds(text))
-    except ValueError as error:
-        raise InputError(f"--watch {text}: {error}", fix="for example --watch 5m") from error

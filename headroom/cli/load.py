@@ -17,7 +17,6 @@ from rich.table import Table
 from headroom import project
 from headroom.capacity import demand as demands
 from headroom.capacity import plan as plans
-from headroom.capacity import quantities
 from headroom.capacity.plan.model import ServicePlan
 from headroom.cli import options, target
 from headroom.cli.console import ConsoleProgress, err, out
@@ -25,7 +24,6 @@ from headroom.errors import InputError
 from headroom.ops import load as ops
 from headroom.progress import step
 
-LONGEST_S = 3600
 FASTEST_RPS = 100_000
 
 
@@ -34,14 +32,7 @@ class Format(StrEnum):
     json = "json"
 
 
-def _seconds(text: str) -> float:
-    try:
-        found = float(quantities.seconds(text))
-    except ValueError as error:
-        raise typer.BadParameter(f"{text} {error}") from None
-    if not 0 <= found <= LONGEST_S:
-        raise typer.BadParameter(f"{text} is not between 0 and an hour")
-    return found
+_seconds = options.seconds("0s", "1h")
 
 
 def load(
@@ -59,7 +50,7 @@ def load(
     ] = False,
     duration: Annotated[
         float, typer.Option(parser=_seconds, metavar="TIME", help="How long each rate is measured.", show_default="30s")
-    ] = "30s",  # type: ignore[assignment]
+    ] = 30.0,
     warm_up: Annotated[
         float,
         typer.Option(
@@ -68,7 +59,7 @@ def load(
             help="The same load before that, not counted; with --at-target long enough for the autoscaler to follow.",
             show_default="5s",
         ),
-    ] = "5s",  # type: ignore[assignment]
+    ] = 5.0,
     url: Annotated[
         str | None,
         typer.Option(
@@ -90,7 +81,7 @@ def load(
     ] = None,
     timeout: Annotated[
         float, typer.Option(parser=_seconds, metavar="TIME", help="When a request counts as lost.", show_default="10s")
-    ] = "10s",  # type: ignore[assignment]
+    ] = 10.0,
     context: options.Context = None,
     name: options.ClusterName = "headroom",
     config: options.ConfigFile = None,

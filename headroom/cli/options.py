@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from headroom import project
+from headroom.capacity import quantities
 
 
 def _stacks() -> list[str]:
@@ -37,3 +39,24 @@ ConfigFile = Annotated[
     typer.Option("--config", help="A stack file elsewhere, instead of Pulumi.<stack>.yaml.", show_default=False),
 ]
 ClusterName = Annotated[str, typer.Option("--name", help="Which embedded cluster; several can run side by side.")]
+
+
+def seconds(least: str, most: str) -> Callable[[str | float], float]:
+    """The parser of an option that takes a time with its unit, `90s` or `5m`: seconds, from `least` to `most`.
+
+    A number passes as it is: the option's own default.
+    """
+    lowest, highest = quantities.seconds(least), quantities.seconds(most)
+
+    def parse(given: str | float) -> float:
+        if not isinstance(given, str):
+            return given
+        try:
+            found = quantities.seconds(given)
+        except ValueError as error:
+            raise typer.BadParameter(f"{given} {error}") from None
+        if not lowest <= found <= highest:
+            raise typer.BadParameter(f"{given} is not between {least} and {most}")
+        return float(found)
+
+    return parse

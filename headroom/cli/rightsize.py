@@ -9,7 +9,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from headroom import project
-from headroom.capacity import quantities
 from headroom.capacity.quantities import MI
 from headroom.cli import acting, options, target
 from headroom.cli.console import ConsoleProgress, err, out
@@ -18,26 +17,22 @@ from headroom.ops import rightsize as sizing
 from headroom.ops.rightsize import Proposal, Window
 from headroom.progress import step
 
-_LONGEST_S = 90 * 86400
-
-
-def _seconds(text: str) -> int:
-    try:
-        found = int(quantities.seconds(text))
-    except ValueError as error:
-        raise typer.BadParameter(f"{text} {error}") from None
-    if not 60 <= found <= _LONGEST_S:
-        raise typer.BadParameter(f"{text} is not between 1m and 90d")
-    return found
+_span = options.seconds("1m", "90d")
 
 
 def rightsize(
     service: Annotated[str, typer.Argument(metavar="SERVICE", help="The service's key in the stack file.")],
     stack: options.Stack = "local",
-    window: Annotated[str, typer.Option("--window", metavar="TIME", help="How far to look back.")] = "7d",
+    window: Annotated[
+        float,
+        typer.Option("--window", parser=_span, metavar="TIME", help="How far to look back.", show_default="7d"),
+    ] = 7.0 * 86400,
     least: Annotated[
-        str, typer.Option("--least", metavar="TIME", help="Refuse when there is less data than this.")
-    ] = "1d",
+        float,
+        typer.Option(
+            "--least", parser=_span, metavar="TIME", help="Refuse when there is less data than this.", show_default="1d"
+        ),
+    ] = 86400.0,
     write: Annotated[bool, typer.Option("--write", help="Change the stack file; comments stay.")] = False,
     allow_dirty: acting.AllowDirty = False,
     context: options.Context = None,
@@ -52,13 +47,13 @@ def rightsize(
 
     [dim]headroom rightsize inference --stack prod --context prod --window 14d[/dim]
     """
-    looked = Window(_seconds(window), _seconds(least))
+    looked = Window(int(window), int(least))
     file = config or project.stack_file(stack)
     sizing.check(stack, file, service)
     where, _ = target.resolve(context, name)
     if write and not allow_dirty:
         draft.refuse_if_in_the_way(file)
-    with step(ConsoleProgress(), f"asking Prometheus for the use of {service} in the last {window}"):
+    with step(ConsoleProgress(), f"asking Prometheus for the use of {service} in the last {sizing.in_words(window)}"):
         found = sizing.propose(where.kubectl, stack, file, service, looked)
     _print(found)
     if found.nothing:

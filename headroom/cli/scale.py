@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from headroom.capacity import quantities
 from headroom.cli import acting, options
 from headroom.cli.console import ConsoleProgress, out
 from headroom.errors import InputError
@@ -34,9 +33,12 @@ def scale(
         typer.Option("--gradual", help="In steps of a quarter, watching errors and p99; stops when they rise."),
     ] = False,
     wait: Annotated[
-        str | None,
+        float | None,
         typer.Option(
-            help="After each step of --gradual. [default: up 30s; down the service's drain time]", show_default=False
+            parser=options.seconds("0s", "1h"),
+            metavar="TIME",
+            help="After each step of --gradual, for example 60s.",
+            show_default="up 30s; down the service's drain time",
         ),
     ] = None,
     stack: options.Stack = "local",
@@ -67,7 +69,6 @@ def scale(
     A jump of more than 2x warns and goes on. In prod, and on a cluster named with --context, it asks first.
     """
     _check(to, because, cpu, memory, restore, gradual)
-    seconds = _seconds(wait)
     progress = ConsoleProgress()
     request = acting.request(stack, config, context, name)
     ask = Ask(service, to, because, cpu, memory, restore, force, allow_dirty)
@@ -82,7 +83,7 @@ def scale(
     if not acting.agreed(request, question, environment=environment, dry_run=dry_run, yes=yes):
         return
     carry_out = by_steps.carry_out if gradual else run.carry_out
-    extra = {"wait": seconds} if gradual and seconds is not None else {}
+    extra = {"wait": wait} if gradual and wait is not None else {}
     done = carry_out(request, proposal, progress, **extra)
     out.print(f"{escape(service)}: {done.ready} pods ready after {done.seconds:.0f} s; {request.file.name} says so too")
     if not restore:
@@ -98,13 +99,6 @@ def _check(to: int | None, because: str, cpu: str | None, memory: str | None, re
         raise InputError("an override needs a reason", fix='add --because "…", for whoever reads the plan')
     if gradual and (cpu or memory):
         raise InputError("larger pods come by a rolling update, which is gradual by itself", fix="leave --gradual away")
-
-
-def _seconds(wait: str | None) -> float | None:
-    try:
-        return None if wait is None else float(quantities.seconds(wait))
-    except ValueError as error:
-        raise InputError(f"--wait {wait}: {error}", fix="for example --wait 60s") from error
 
 
 def _lines(proposal: Proposal) -> list[str]:

@@ -17,7 +17,6 @@ from rich.text import Text
 from headroom import project
 from headroom.capacity import demand as demands
 from headroom.capacity import plan as plans
-from headroom.capacity import quantities
 from headroom.cli import options, target
 from headroom.cli.console import out
 from headroom.ops import verify as checks
@@ -37,16 +36,6 @@ MARKS = {
 }
 
 
-def _seconds(text: str) -> float:
-    try:
-        found = float(quantities.seconds(text))
-    except ValueError as error:
-        raise typer.BadParameter(f"{text} {error}") from None
-    if not 1 <= found <= 3600:
-        raise typer.BadParameter(f"{text} is not between 1s and 1h")
-    return found
-
-
 def verify(
     stack: options.Stack = "local",
     context: options.Context = None,
@@ -59,8 +48,15 @@ def verify(
         bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C; then the last look decides.")
     ] = False,
     interval: Annotated[
-        str, typer.Option("--interval", metavar="TIME", help="Between two looks of --watch, for example 10s.")
-    ] = "5s",
+        float,
+        typer.Option(
+            "--interval",
+            parser=options.seconds("1s", "1h"),
+            metavar="TIME",
+            help="Between two looks of --watch, for example 10s.",
+            show_default="5s",
+        ),
+    ] = 5.0,
 ) -> None:
     """Check a live stack against its plan. Exit 1 if a check fails; each failure comes with the command that helps.
 
@@ -70,12 +66,11 @@ def verify(
     [dim]headroom verify --stack prod --context prod[/dim]
     [dim]headroom verify --stack local --watch --interval 10s[/dim]
     """
-    pause = _seconds(interval)
     plan = plans.make(demands.load(stack, config or project.stack_file(stack)))
     where, _ = target.resolve(context, name)
     scene = Scene(plan, where.kubectl, where.real_pods)
     if watch:
-        found = _watch(lambda: list(checks.run(scene)), pause, where.title, format_)
+        found = _watch(lambda: list(checks.run(scene)), interval, where.title, format_)
     else:
         found = _once(checks.run(scene), format_)
         if format_ is Format.table:

@@ -179,8 +179,8 @@ def use(kubectl: Kubectl, found: Prometheus, service: ServicePlan, window: Windo
     pods = int(ask(f"count(count by (pod) (count_over_time({memory}[{window.seconds}s])))"))
     if seen < window.least:
         raise EnvironmentFailure(
-            f"too little data on {service.key}: {_span(seen)} of use by {pods} pods in the last "
-            f"{_span(window.seconds)}, and {_span(window.least)} are needed",
+            f"too little data on {service.key}: {in_words(seen)} of use by {pods} pods in the last "
+            f"{in_words(window.seconds)}, and {in_words(window.least)} are needed",
             fix="wait until it has run through a busy day; or take less with --least, knowing that it is less",
         )
     return Use(
@@ -207,7 +207,8 @@ def _cores(milli: int) -> Fraction:
     return Fraction(milli, 1000)
 
 
-def _span(seconds: float) -> str:
+def in_words(seconds: float) -> str:
+    """`7 days`, `1.5 hours`."""
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.3g} {unit}"
