@@ -1,8 +1,7 @@
-"""What the commands that act on a live stack share: their options, their question, and the words for what changes."""
+"""What the commands that act on a live stack share: their options, when they ask, and the words for what changes."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +11,7 @@ from rich.markup import escape
 
 from headroom import project
 from headroom.cli import target
-from headroom.cli.console import err, out
-from headroom.errors import InputError
+from headroom.cli.console import confirm, err, out
 from headroom.ops.deploy import Request
 
 Yes = Annotated[
@@ -50,13 +48,10 @@ def agreed(request: Request, question: str, *, environment: str, dry_run: bool, 
 
 
 def ask(question: str, *, dry_run: bool, yes: bool, where: str = "") -> bool:
-    """Whether to go on after what will change has been said: never in a dry run, else when it is confirmed; `--yes` is
-    the answer where nobody is there."""
+    """Whether to go on after what will change has been said: never in a dry run, else when it is confirmed."""
     if dry_run:
         out.print("a dry run: nothing was changed")
         return False
     if not yes:
-        if not sys.stdin.isatty():
-            raise InputError(f"{question.rstrip('?')}: nobody is there to confirm it", fix="add --yes")
-        typer.confirm(f"{question}{where}", abort=True)
+        confirm(question, where=where)
     return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -20,7 +19,7 @@ from headroom.backend.names import GitHub, Names
 from headroom.backend.policies import Policy, Role
 from headroom.backend.setting import Change
 from headroom.cli import options
-from headroom.cli.console import ConsoleProgress, err, out
+from headroom.cli.console import ConsoleProgress, confirm, err, out
 from headroom.errors import EnvironmentFailure, InputError
 
 app = typer.Typer(help="The state backend of a team: an S3 bucket and a KMS key.", no_args_is_help=True)
@@ -195,10 +194,8 @@ def destroy(
     aws = door.connect(region, profile)
     progress = ConsoleProgress()
     if not (yes or dry_run):
-        if not sys.stdin.isatty():
-            raise InputError("destroy deletes every old version of every state", fix="add --yes, or --dry-run to look")
         destruction.destroy(aws, names, dry_run=True, progress=progress)
-        typer.confirm(f"Delete {bucket}, all its old versions, and its key?", abort=True, err=True)
+        confirm(f"delete {bucket} with every old version of every state, and its key?")
     _print_changes(destruction.destroy(aws, names, dry_run=dry_run, progress=progress), dry_run=dry_run)
 
 

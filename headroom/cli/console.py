@@ -1,12 +1,16 @@
-"""What the command line writes with: results on stdout, everything about the work on stderr."""
+"""What the command line writes and asks with: results on stdout, everything about the work on stderr."""
 
 from __future__ import annotations
 
+import sys
 import time
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
+
+from headroom.errors import InputError
 
 # A pipe or a log has no width of its own; 80 columns would fold every formula.
 LOG_COLUMNS = 140
@@ -23,6 +27,13 @@ out = _console(stderr=False)
 err = _console(stderr=True)
 
 HEARTBEAT_SECONDS = 15.0
+
+
+def confirm(question: str, *, where: str = "") -> None:
+    """Ask before something is changed; a no ends the command. Raises InputError where nobody is there to answer."""
+    if not sys.stdin.isatty():
+        raise InputError(f"{question.rstrip('?')}: nobody is there to confirm it", fix="add --yes")
+    typer.confirm(f"{question}{where}", abort=True, err=True)
 
 
 class ConsoleProgress:

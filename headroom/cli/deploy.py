@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from headroom import local, project
-from headroom.cli import options, target
-from headroom.cli.console import ConsoleProgress, err, out
+from headroom import local
+from headroom.cli import acting, options
+from headroom.cli.console import ConsoleProgress, confirm, err, out
 from headroom.engine import select
 from headroom.engine.model import Action, Change, Changes
-from headroom.errors import InputError
 from headroom.ops import deploy, history, reshard
 
 STYLE: dict[Action, str] = {
@@ -40,7 +37,7 @@ def preview(
 ) -> None:
     """Show what `up` would do to each object. Touches nothing."""
     progress = ConsoleProgress()
-    request = _request(stack, config, context, name)
+    request = acting.request(stack, config, context, name)
     engine = select.choose(request.target, progress)
     show(engine.preview(deploy.prepare(request, progress), progress))
     _moves(request)
@@ -58,13 +55,13 @@ def up(
     Stopped with Ctrl-C, the same command goes on from there. A second run changes nothing.
     """
     progress = ConsoleProgress()
-    request = _request(stack, config, context, name)
+    request = acting.request(stack, config, context, name)
     engine = select.choose(request.target, progress)
     deployment = deploy.prepare(request, progress)
     if request.cluster is None and not yes:
         show(engine.preview(deployment, progress))
         _moves(request)
-        _ask(f"do this on {request.target.title}?")
+        confirm(f"deploy stack {stack}?", where=f" on {request.target.title}")
     plan = request.plan()
     text, deployed = (
         file.read_text(encoding="utf-8") for file in (request.file, deployment.config_file or request.file)
@@ -101,10 +98,12 @@ def down(
 ) -> None:
     """Delete a stack, last first. Namespaces and volume claims stay unless --delete-data names the namespace."""
     progress = ConsoleProgress()
-    request = _request(stack, config, context, name)
+    request = acting.request(stack, config, context, name)
     engine = select.choose(request.target, progress)
     if request.cluster is None and not yes:
-        _ask(f"delete stack {stack}{' and all its data' if delete_data else ''} on {request.target.title}?")
+        confirm(
+            f"delete stack {stack}{' and all its data' if delete_data else ''}?", where=f" on {request.target.title}"
+        )
     result = engine.down(deploy.bare(request), progress, delete_data=delete_data)
     history.forget(request.target.kubectl, request.plan().namespace)
     show(result.changes)
@@ -162,15 +161,3 @@ def _say(change: Change) -> None:
 def _short(value: object) -> str:
     text = "(none)" if value is None else str(value)
     return text if len(text) <= 60 else text[:57] + "…"
-
-
-def _request(stack: str, config: Path | None, context: str | None, name: str) -> deploy.Request:
-    file = config or project.stack_file(stack)
-    where, cluster = target.resolve(context, name)
-    return deploy.Request(stack, file, where, cluster)
-
-
-def _ask(question: str) -> None:
-    if not sys.stdin.isatty():
-        raise InputError("this changes a cluster of yours and nobody is there to confirm it", fix="add --yes")
-    typer.confirm(question, abort=True)

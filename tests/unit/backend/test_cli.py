@@ -147,7 +147,7 @@ def test_the_region_may_come_from_the_environment(run: Any, cloud: None, monkeyp
         (["backend", "init", "--bucket", "team-state", "--region", "mars"], InputError, "is not an AWS region"),
         (["backend", "init", *WHERE, "--github", "acme"], InputError, "not a GitHub repository"),
         (["backend", "init", *WHERE, "--profile", "nobody"], InputError, "nobody"),
-        (["backend", "destroy", *WHERE], InputError, "deletes every old version"),
+        (["backend", "destroy", *WHERE], InputError, "with every old version of every state"),
         (["backend", "policy", "--for", "admin", *WHERE, "--account", "12"], InputError, "not an AWS account"),
         (["backend", "policy", "--for", "person", *WHERE, "--trust"], InputError, "for CI"),
         (["backend", "policy", "--for", "ci", *WHERE, "--trust"], InputError, "for CI"),
