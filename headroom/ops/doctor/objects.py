@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from headroom.capacity.plan.model import Plan, Resources, ServicePlan
 from headroom.kubectl import Manifest
+from headroom.ops.ages import age
 from headroom.ops.doctor.snapshot import Snapshot
 
 PARTS = ("postgres", "pgbouncer", "redis", "h2o")
@@ -95,17 +95,6 @@ def waiting(status: Manifest) -> tuple[str, str]:
     """Why a container waits: reason and message, both empty when it does not."""
     found = (status.get("state") or {}).get("waiting") or {}
     return str(found.get("reason") or ""), str(found.get("message") or "")
-
-
-def time(text: str | None) -> datetime | None:
-    """A time of the API."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC) if text else None
-
-
-def age(at: datetime, text: str | None) -> float:
-    """Seconds since a time of the API; infinite where there is none."""
-    then = time(text)
-    return (at - then).total_seconds() if then else float("inf")
 
 
 def events(seen: Snapshot, of: Manifest, *reasons: str, kind: str = "", seconds: float = 900) -> list[str]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from headroom.capacity.plan.model import ServicePlan
 from headroom.errors import EnvironmentFailure
 from headroom.kubectl import Manifest
 from headroom.ops import inside
+from headroom.ops.ages import age
 from headroom.ops.signals import METRICS
 from headroom.ops.verify.model import Finding, Scene, Verdict, judge
 
-METRICS_DELAY = timedelta(seconds=90)
+METRICS_DELAY_SECONDS = 90
 """How long new pods may be without metrics: metrics-server needs two looks at them, up to a minute apart."""
 
 
@@ -117,7 +118,8 @@ def _scaling(service: ServicePlan, hpa: Manifest) -> Finding:
             service.key, "autoscaler", False, "the autoscaler has not looked yet", "wait 15 s and verify again"
         )
     said = "; ".join(f"{c['reason']}: {c['message']}" for c in bad) or "able to scale, its metrics answer"
-    if bad and all(c["reason"].startswith("FailedGet") and _since(c) < METRICS_DELAY for c in bad):
+    new = all(age(datetime.now(UTC), c["lastTransitionTime"]) < METRICS_DELAY_SECONDS for c in bad)
+    if bad and new and all(c["reason"].startswith("FailedGet") for c in bad):
         return Finding(service.key, "autoscaler", Verdict.warned, f"no metrics yet: {said}", "verify again in a minute")
     return judge(
         service.key,
@@ -126,10 +128,6 @@ def _scaling(service: ServicePlan, hpa: Manifest) -> Finding:
         said,
         f"kubectl describe hpa -n {service.namespace} {hpa['metadata']['name']}",
     )
-
-
-def _since(condition: Mapping[str, str]) -> timedelta:
-    return datetime.now(UTC) - datetime.fromisoformat(condition["lastTransitionTime"])
 
 
 def _hpa(scene: Scene, service: ServicePlan) -> Manifest | None:

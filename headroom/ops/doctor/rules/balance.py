@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from headroom.capacity.plan.model import Plan, ServicePlan
 from headroom.kubectl import Manifest
+from headroom.ops.ages import age
 from headroom.ops.doctor import objects
 from headroom.ops.doctor.model import Anchor, Finding, Severity
 from headroom.ops.doctor.snapshot import PodTraffic, Snapshot, Traffic
@@ -153,7 +154,7 @@ def _endpoints(seen: Snapshot, plan: Plan, service: ServicePlan, own: list[Manif
 
 
 def _ready_for(seen: Snapshot, pod: Manifest) -> float:
-    return objects.age(seen.at, (objects.condition(pod, "Ready") or {}).get("lastTransitionTime"))
+    return age(seen.at, (objects.condition(pod, "Ready") or {}).get("lastTransitionTime"))
 
 
 def _service(seen: Snapshot, service: ServicePlan) -> Manifest | None:

@@ -8,6 +8,7 @@ from typing import Any
 from headroom.capacity.plan.model import Plan
 from headroom.capacity.quantities import MI, figure
 from headroom.kubectl import Manifest
+from headroom.ops.ages import age
 from headroom.ops.diff.quantity import number
 from headroom.ops.doctor import objects
 from headroom.ops.doctor.model import Finding, Severity
@@ -24,7 +25,7 @@ def out_of_memory(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
     """The kernel killed a container at its memory limit: which limit, and what the plan gives."""
     for pod, status in _containers(seen):
         end = _last_end(status)
-        if end is None or end.get("reason") != _OOM or objects.age(seen.at, end.get("finishedAt")) > RECENT_SECONDS:
+        if end is None or end.get("reason") != _OOM or age(seen.at, end.get("finishedAt")) > RECENT_SECONDS:
             continue
         name, component, restarts = status["name"], objects.component(pod), int(status.get("restartCount", 0))
         limit = ((objects.specification(pod, name).get("resources") or {}).get("limits") or {}).get("memory")
@@ -51,7 +52,7 @@ def loops(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
             continue
         waits = objects.waiting(status)[0] == "CrashLoopBackOff"
         down = not status.get("ready") and status.get("restartCount", 0) >= 1 and bool(end.get("exitCode"))
-        recent = objects.age(seen.at, end.get("finishedAt")) <= RECENT_SECONDS
+        recent = age(seen.at, end.get("finishedAt")) <= RECENT_SECONDS
         often = status.get("restartCount", 0) >= _OFTEN and recent and bool(end.get("exitCode"))
         if not (waits or (down and recent) or often):
             continue

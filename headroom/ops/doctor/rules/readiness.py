@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from headroom.capacity.plan.model import Plan
 from headroom.kubectl import Manifest
+from headroom.ops.ages import age
 from headroom.ops.doctor import objects
 from headroom.ops.doctor.model import Finding, Severity
 from headroom.ops.doctor.snapshot import Snapshot
@@ -22,7 +23,7 @@ def unready(seen: Snapshot, _: Plan) -> Iterator[Finding]:
         started = max(
             (s["state"]["running"]["startedAt"] for s in statuses if "running" in s.get("state", {})), default=""
         )
-        if not runs or objects.ready(pod) or objects.age(seen.at, started) < GRACE_SECONDS:
+        if not runs or objects.ready(pod) or age(seen.at, started) < GRACE_SECONDS:
             continue
         said = objects.condition(pod, "Ready") or {}
         quiet = [s["name"] for s in statuses if not s.get("ready")]
