@@ -16,9 +16,9 @@ import pytest
 from headroom.capacity import plan as plans
 from headroom.capacity.demand import from_config
 from headroom.capacity.plan import Plan
-from headroom.ops.doctor import Finding, Snapshot, diagnose
+from headroom.ops.doctor import Finding, Severity, Snapshot, diagnose
 from headroom.ops.doctor.collect import _apis
-from headroom.ops.doctor.snapshot import PoolerNode, PostgresNode, Standby
+from headroom.ops.doctor.snapshot import PodTraffic, PoolerNode, PostgresNode, Standby, Traffic
 from headroom.stackfile import document
 
 HERE = Path(__file__).parent / "doctor"
@@ -113,6 +113,28 @@ class Lab:
             change(one)
         return seen
 
+    def condition(self, of: dict[str, Any], kind: str, **fields: str) -> None:
+        """Change a condition of an object's status in place, or add it."""
+        every = of["status"].setdefault("conditions", [])
+        found = next((c for c in every if c["type"] == kind), None)
+        if found is None:
+            every.append(found := {"type": kind})
+        found.update(fields)
+
+    def traffic(self, rates: tuple[float, ...], *, errors: float = 0.0, p99: float = 0.03, **fields: Any) -> Snapshot:
+        """The stack, its service answering so many requests a second at each pod."""
+        seen = self.healthy()
+        names = [p["metadata"]["name"] for p in seen.pods if p["metadata"]["name"].startswith("inference-")]
+        pods = tuple(PodTraffic(n, r, errors) for n, r in zip(names, rates, strict=True))
+        return replace(seen, traffic={"inference": Traffic("inference", 60, pods, p99, **fields)})
+
+    def redis(self, number: int, **fields: Any) -> Snapshot:
+        """The stack, with other words in the report of one Redis pod."""
+        seen = self.healthy()
+        reports = [dict(r) for r in seen.redis]
+        reports[number].update(fields)
+        return replace(seen, redis=tuple(reports))
+
     def diagnose(self, seen: Snapshot, plan: Plan | None = None) -> list[Finding]:
         self._plan = self._plan or self.plan()
         return list(diagnose(seen, plan or self._plan).findings)
@@ -122,6 +144,17 @@ class Lab:
         found = self.diagnose(seen, plan)
         assert [f.anchor for f in found] == [anchor], found
         return found[0]
+
+    def explains(
+        self, seen: Snapshot, anchor: str, words: str, severity: Severity = Severity.error, plan: Plan | None = None
+    ) -> Finding:
+        """The one finding, which says these words, why, and what mends it."""
+        found = self.one(seen, anchor, plan)
+        assert found.severity is severity
+        assert found.because
+        assert found.fix
+        assert words in "\n".join([found.subject, found.symptom, found.because, found.fix, *found.evidence])
+        return found
 
 
 @pytest.fixture(scope="session")
