@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import json
 import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from headroom.errors import EnvironmentFailure
+from headroom.local import addons, containers, images
+from headroom.ops import prometheus
+from headroom.progress import Silent
+
 pytestmark = pytest.mark.e2e
+
+FAILING = "localhost/nobody/fails:1.0.0"
 
 
 @pytest.mark.parametrize(
@@ -28,6 +38,57 @@ def test_a_broken_image_is_taken_away_by_itself(shop: Any, image: str) -> None:
     assert shop.file.read_text() == text
     assert shop.pods() == pods
     assert served.answers and not served.failures, served
+
+
+def failing(archive: Path) -> Path:
+    """Our image, its pods ready and without a store that answers: nothing but its requests tells that it is broken."""
+    with tarfile.open(images.build("inference", Silent())) as ours, tarfile.open(archive, "w") as changed:
+
+        def read(name: str) -> Any:
+            return json.load(ours.extractfile(name))  # type: ignore[arg-type]
+
+        def write(name: str, what: Any) -> None:
+            member = tarfile.TarInfo(name)
+            member.size = len(text := json.dumps(what).encode())
+            changed.addfile(member, io.BytesIO(text))
+
+        manifest = read("manifest.json")[0]
+        config = read(manifest["Config"])
+        config["config"]["Env"].append("DATABASE_URL=postgresql://nobody@127.0.0.1:1/features")
+        write("config.json", config)
+        for layer in manifest["Layers"]:
+            changed.addfile(ours.getmember(layer), ours.extractfile(layer))
+        write("manifest.json", [{"Config": "config.json", "RepoTags": [FAILING], "Layers": manifest["Layers"]}])
+    return archive
+
+
+@pytest.mark.slow
+def test_an_image_that_fails_its_requests_is_taken_away_by_what_prometheus_says(shop: Any, tmp_path: Path) -> None:
+    addons.install(shop.cluster, [addons.Addon.monitoring])
+    containers.import_image(shop.cluster, failing(tmp_path / "failing.tar"), FAILING)
+    text, pods = shop.file.read_text(), shop.pods()
+
+    def known() -> Any:
+        asked = 'count by (pod) (http_requests_total{namespace="runbook"})'
+        try:
+            return pods <= {s.labels["pod"] for s in prometheus.query(shop.kubectl, asked)}
+        except EnvironmentFailure:
+            return False
+
+    with shop.clients(rate=20) as served:
+        shop.until(known, "requests in Prometheus")
+        before = len(served.failures)
+        done = shop.run("canary", "start", "inference", "--image", FAILING, "--weight", "10%", "--watch", "2m")
+        meanwhile = len(served.failures)
+    assert done.exit_code == 1
+    assert "those that Prometheus has" in done.stderr
+    assert "the canary was worse and is gone: error rate" in str(done.exception)
+    assert shop.get("deployment", "inference-canary") is None
+    assert shop.file.read_text() == text
+    assert shop.pods() == pods
+    assert before == 0
+    assert meanwhile > 0  # those that it got, until it was found out
+    assert shop.asked() == 404
 
 
 @pytest.mark.slow
