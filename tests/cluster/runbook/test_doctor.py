@@ -203,6 +203,42 @@ def test_a_selector_by_hand(mended: Ward) -> None:
     assert "version=2" in found["evidence"][0]
 
 
+def test_a_job_that_gave_up(mended: Ward) -> None:
+    """It was given a second, and no node takes it."""
+    container = {
+        "name": "fill",
+        "image": "registry.example/fill:1",
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    pod = {
+        "restartPolicy": "Never",
+        "nodeSelector": {"nobody": "has-this"},
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+    }
+    job = {"apiVersion": "batch/v1", "kind": "Job", "spec": {"activeDeadlineSeconds": 1, "template": {"spec": pod}}}
+    mended.apply(job | {"metadata": {"name": "fill", "namespace": NAMESPACE, "labels": {"app": "inference"}}})
+    try:
+        found = mended.finds("job-failed")
+        assert found["because"].startswith("DeadlineExceeded")
+    finally:
+        mended.kubectl.run("delete", "job", "fill", "-n", NAMESPACE)
+
+
+def test_a_sidecar_that_requests_nothing(mended: Ward) -> None:
+    """Nothing gives it a request: the namespace's limits and quota are gone, too."""
+    mended.kubectl.run("delete", "limitrange,resourcequota", "--all", "-n", NAMESPACE)
+    sidecar = {
+        "name": "proxy",
+        "image": "registry.example/proxy:1",
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    change = {"spec": {"template": {"spec": {"containers": [sidecar]}}}}
+    mended.patch("deployment", "inference", change, "--type=strategic")
+    found = mended.finds("no-requests-set")
+    assert any("/proxy has no request of cpu" in line for line in found["evidence"])
+
+
 def test_a_service_that_is_unknown(ward: Ward) -> None:
     done = ward.headroom("doctor", "inferense")
     assert "choose one of inference" in str(done.exception)

@@ -1,4 +1,4 @@
-"""A Redis Cluster with a gap among its slots, on real pods."""
+"""A Redis Cluster with a gap among its slots, and one that is full, on real pods."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 NAMESPACE = "gap"
 
 
-def test_a_slot_that_nobody_serves(cluster: local.Cluster, tmp_path: Path) -> None:
+def test_a_slot_that_nobody_serves_and_memory_that_is_full(cluster: local.Cluster, tmp_path: Path) -> None:
     file = tmp_path / "Pulumi.gap.yaml"
     redis: dict[str, Any] = {
         "mode": "cluster",
         "demand": {"dataset": "40MB", "opsPerSecond": 1000},
         "node": {"maxmemory": "64Mi", "opsPerSecond": 10000, "cpu": "25m", "limits": {"cpu": "1"}},
         "replicasPerMaster": 0,
+        "maxmemoryPolicy": "noeviction",
     }
     config = {"headroom:environment": "local", "headroom:namespace": NAMESPACE, "headroom:redis": redis}
     file.write_text(yaml.safe_dump({"config": config}))
@@ -54,5 +55,17 @@ def test_a_slot_that_nobody_serves(cluster: local.Cluster, tmp_path: Path) -> No
         found = next(f for f in doctor() if f["anchor"] == "slots-are-missing")
         assert "serves 16,383 of 16,384 slots" in found["symptom"]
         assert cli(pod, "CLUSTER", "ADDSLOTS", "0") == "OK"
+
+        def full() -> bool:
+            info = dict(line.split(":", 1) for line in cli("redis-0", "INFO", "memory").split() if ":" in line)
+            return int(info["used_memory"]) > 0.92 * int(info["maxmemory"])
+
+        tag = next(t for n in range(100) if cli("redis-0", "SET", t := f"{{{n}}}", "here") == "OK")
+        for n in range(100):
+            if full():
+                break
+            cli("redis-0", "SETRANGE", f"{tag}{n}", str(2**20), "x")
+        found = next(f for f in doctor() if f["anchor"] == "redis-is-full")
+        assert "redis-0 uses 9" in found["symptom"]
     finally:
         headroom("down", "--delete-data", NAMESPACE)
