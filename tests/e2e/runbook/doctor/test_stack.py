@@ -11,7 +11,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
+from headroom.cli.main import application
 from headroom.local import faults
 
 pytestmark = pytest.mark.e2e
@@ -25,6 +27,24 @@ def test_a_healthy_stack_gives_none(ward: Any) -> None:
     said = ward.headroom("doctor")
     assert said.exit_code == 0
     assert "nothing is wrong" in said.stdout
+
+
+def test_its_checklist_is_ticked_by_what_is_live(ward: Any) -> None:
+    where = ["--stack", "local", "--name", ward.cluster.name]
+    done = CliRunner().invoke(application(), ["checklist", *where, "--base", "HEAD", "--format", "markdown"])
+    assert done.exit_code == 0, f"{done.output}\n{done.exception}"
+    for item in (
+        "rollback planned",
+        "inference: HPA configured",
+        "inference: thread pool configured",
+        "StatefulSet pg-shard-0 configured",
+        "StatefulSet redis configured",
+        "pooling configured",
+    ):
+        assert f"- [x] {item}: " in done.stdout, done.stdout
+    # The stack file in the checkout has H2O, too.
+    assert "- [ ] StatefulSet h2o-cluster configured: live nothing" in done.stdout
+    assert "- [ ] nothing is wrong **no:**" in done.stdout
 
 
 def test_memory_crashes_and_images_are_told_apart(ward: Any) -> None:
