@@ -216,14 +216,23 @@ def patiently(shard: Shard, database: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 def _leader(shard: Shard) -> Member:
-    deadline = time.monotonic() + WAIT_S
+    deadline, last = time.monotonic() + WAIT_S, ""
     while time.monotonic() < deadline:
+        told = []
         for member in shard.members():
-            state = _state(member)
+            try:
+                state = member.state()
+            except OSError as error:
+                told.append(f"{member.host.partition('.')[0]} {error}")
+                continue
             if state.get("role") in ("primary", "master") and state.get("state") == "running":
                 return member
+            told.append(f"{member.host.partition('.')[0]} is {state.get('role')}, {state.get('state')}")
+        if told and "; ".join(told) != last:
+            last = "; ".join(told)
+            log.info("%s: waiting for a primary: %s", shard.name, last)
         time.sleep(PAUSE_S)
-    raise TimeoutError("no member is the primary")
+    raise TimeoutError(f"no member is the primary: {last}")
 
 
 def _state(member: Member) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from shard import lock, node, rest, scram, standby
 
 log = logging.getLogger("keeper")
 EVERY_S = 1.0
+LOOK_EVERY_S = 10.0
 READY = node.RUN / "ready"
 
 
@@ -43,7 +44,7 @@ def main() -> None:
     READY.touch()
     threading.Thread(target=lock.Holder(me).watch, daemon=True).start()
     roles = Roles(me)
-    former, told = held, True
+    former, told, looked = held, True, time.monotonic()
     while True:
         with contextlib.suppress(OSError):  # a volume in the middle of its update
             now = node.passwords()
@@ -53,6 +54,10 @@ def main() -> None:
                 configure(me, now)
             if renewed or now != held:
                 former, held, told = held, now, False
+            if told and time.monotonic() - looked > LOOK_EVERY_S:
+                # Patroni takes up what the file held at any moment of its own choice.
+                looked = time.monotonic()
+                told = certificates.shown()
             if not told:
                 # A reload that finds a changed configuration leaves the certificate for the next one.
                 reload(node.rest_password(held), node.rest_password(former))
@@ -114,10 +119,13 @@ def write(file: Path, text: str) -> None:
 
 
 def reload(*candidates: str) -> None:
-    """Have Patroni read its configuration again; it still wants the password that it began with."""
+    """Have Patroni read its configuration again; it still wants the password that it began with.
+
+    Nobody but this pod listens there, and a certificate that is not believed any more is what a reload mends.
+    """
     for password in candidates:
         try:
-            rest.Member("127.0.0.1", password, node.AUTHORITIES.read_text()).reload()
+            rest.Member(lock.REST[0], password).reload()
         except OSError:
             continue
         return

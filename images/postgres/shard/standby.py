@@ -56,7 +56,7 @@ class Stranded:
         self._looks = 0
         log.warning("at %s, and the primary has nothing before %X any more: copied anew", at, oldest)
         try:
-            member = rest.Member("127.0.0.1", node.rest_password(secret), node.AUTHORITIES.read_text())
+            member = rest.Member("127.0.0.1", node.rest_password(secret))
             member.reinitialize()
         except OSError as error:
             log.warning("Patroni does not copy it: %s", error)

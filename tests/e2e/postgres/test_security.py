@@ -22,6 +22,14 @@ def inside(site: Site, pod: str, *command: str, container: str = "postgres", che
     return done.stdout + done.stderr
 
 
+def believed(site: Site, pod: str, expected: str) -> bool:
+    """Whether Patroni in a pod of shard 0 shows a certificate of the shards, for the name expected."""
+    address = f"{pod}.pg-shard-0-pods.{NAMESPACE}.svc:8008"
+    command = ["openssl", "s_client", "-connect", address, "-CAfile", "/run/headroom/ca.crt"]
+    told = inside(site, POD, *command, "-verify_hostname", expected, check=False)
+    return "Verify return code: 0 (ok)" in told
+
+
 @pytest.mark.parametrize("pod", PODS)
 def test_the_rules_in_force_let_in_nobody_unproven(settled: Site, pod: str) -> None:
     query = "SELECT type, database, user_name, auth_method FROM pg_hba_file_rules ORDER BY line_number"
@@ -78,10 +86,8 @@ def test_members_check_each_other(settled: Site) -> None:
     asked = settled.patronictl(POD, "reload", "pg-shard-0", "pg-shard-0-1", "--force")
     assert "Reload request received for member pg-shard-0-1" in asked
     name = f"pg-shard-0-1.pg-shard-0-pods.{NAMESPACE}.svc"
-    command = ["openssl", "s_client", "-connect", f"{name}:8008", "-CAfile", "/run/headroom/ca.crt"]
     for expected, verified in ((name, True), (f"pg-shard-1.{NAMESPACE}.svc", False)):
-        told = inside(settled, POD, *command, "-verify_hostname", expected, check=False)
-        assert ("Verify return code: 0 (ok)" in told) is verified
+        assert believed(settled, "pg-shard-0-1", expected) is verified
 
 
 @contextlib.contextmanager
@@ -134,12 +140,16 @@ def test_the_pooler_talks_to_no_impostor(settled: Site) -> None:
     leader = settled.leader(0)
     assert leader is not None
     assert works(settled)
+    own = f"{leader}.pg-shard-0-pods.{NAMESPACE}.svc"
     with an_impostor_s_certificate(settled, leader):
+        settled.patronictl(leader, "reload", "pg-shard-0", leader, "--force")
+        until(lambda: not believed(settled, leader, own), 30, "Patroni shows the impostor's certificate, too")
         reconnect(settled)
         until(lambda: not works(settled), 30, "the impostor is refused")
         logs = settled.kubectl.run("logs", "-n", NAMESPACE, "deploy/pgbouncer", "-c", "pgbouncer", "--tail=200").stdout
         assert "certificate verify failed" in logs
     until(lambda: works(settled), 30, "the real one is believed again")
+    until(lambda: believed(settled, leader, own), 60, "Patroni has its own certificate back, by itself")
 
 
 def test_nothing_of_a_password_is_in_the_logs(settled: Site) -> None:

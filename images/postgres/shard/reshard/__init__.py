@@ -9,6 +9,9 @@ structure  a bucket's tables on another shard: definitions, grants, and whether 
 copying    rows of one snapshot, throttled, and their checksum
 stream     publication, slot and subscription; how far the target is
 fence      the moment of the move: writes refused, the last ones waited for, the map flipped, writes taken again
+filling    from nothing at the target to a copy that follows
+crossing   from a copy that follows to writes at the target, in a moment that suits
 bucket     one bucket from its shard to another, or back to where it was
+context    what every move needs
 mover      all of them: how many at once, pause, abort, progress
 """

@@ -21,8 +21,9 @@ import psycopg
 from shard import node
 from shard.bootstrap import patiently, reach
 from shard.reshard import kube, mover
-from shard.reshard.bucket import TRANSIENT, Context, Differs
+from shard.reshard.bucket import TRANSIENT
 from shard.reshard.checks import Refused
+from shard.reshard.context import Context, Differs
 from shard.reshard.lease import Lease
 from shard.reshard.mover import Aborted
 from shard.reshard.server import Server, Superseded

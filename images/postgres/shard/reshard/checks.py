@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from shard.reshard.bucket import Context
+from shard.reshard.context import Context
 from shard.reshard.server import Session
 
 Moves = Iterable[tuple[int, int, int]]

@@ -19,6 +19,10 @@ LOCK_TIMEOUT_MS = 300
 """Writers queue behind the lock that waits for a long transaction: rather give up, and try again."""
 CATCH_UP_S = 0.5
 """For the last marker, after the one before came through well within it."""
+WITHIN_S = 0.5
+"""From the first write that waits to the last moment at which it is given back: what comes after are three commits."""
+WITHIN_MORE_S = 0.05
+"""Added a try, so that servers whose commits are slow get there, too."""
 WHOLE_S = 5.0
 """A server that answers nothing for so long is cut off."""
 

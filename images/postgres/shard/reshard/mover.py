@@ -15,7 +15,7 @@ import psycopg
 
 from headroom.capacity.plan.buckets import reassigned
 from shard.reshard import bucket, checks, journal, tables
-from shard.reshard.bucket import Context, Differs, Stopped
+from shard.reshard.context import Context, Differs, Stopped
 from shard.reshard.journal import Move, Step
 from shard.reshard.lease import Lease
 from shard.reshard.server import Session, Unconfirmed
@@ -23,6 +23,8 @@ from shard.reshard.tables import LEAD
 
 log = logging.getLogger("reshard")
 LOOK_S = 0.5
+ENOUGH = 4
+"""Buckets, before anybody says how long the others take."""
 
 
 class Aborted(Exception):
@@ -80,6 +82,7 @@ class _Work:
         self._left: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._moved = 0
+        self._pace = Pace()
         self._lock = threading.Lock()
         self._wish = (False, False)
         context.stopping = lambda: self._stop.is_set() or self._wish[1]
@@ -138,13 +141,32 @@ class _Work:
         except (psycopg.OperationalError, Unconfirmed):
             return  # shard 0 has no primary at this moment
         state = "paused, " if self._wish[0] else ""
+        soon = "" if self._wish[0] else self._pace.left(total - left, left, time.monotonic())
         self._told(
-            f"{state}{total - left} of {total} buckets moved, {moves} on their way, {int(copied or 0):,} bytes copied"
+            f"{state}{total - left} of {total} buckets moved, {moves} on their way, {int(copied or 0):,} bytes "
+            f"copied{soon}"
         )
 
     def _hold(self) -> None:
         with self._lock:
             self._lease.renew()
+
+
+@dataclass
+class Pace:
+    """How long it may take still, by what was done since the first look."""
+
+    _first: tuple[int, float] | None = None
+
+    def left(self, done: int, left: int, now: float) -> str:
+        """`, about 3 minutes left`; nothing while too little is known. `now` in seconds."""
+        if self._first is None:
+            self._first = (done, now)
+        moved = done - self._first[0]
+        if moved < ENOUGH:
+            return ""
+        seconds = left * (now - self._first[1]) / moved
+        return f", about {seconds / 60:.0f} minutes left" if seconds >= 90 else f", about {seconds:.0f} s left"
 
 
 def roll_back(context: Context, lease: Lease) -> int:
