@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -13,6 +14,8 @@ from headroom.progress import Progress
 
 _FIRST_POLL, _POLL = 0.1, 1.0
 """Seconds between two looks: most waves are ready at once, and each look of one that takes long costs CPU."""
+_AWAY = 120.0
+"""Seconds without an answer of an API server that has answered before: what is waited for goes on without it."""
 _ASK = 8.0  # seconds between questions after the pods of what takes long
 AGAIN = "correct what is said above, then run the same command again: it goes on from here"
 
@@ -28,7 +31,7 @@ def until_ready(
     """Wait until all objects are ready. `timeout` is in seconds; an object's `pulumi.com/timeoutSeconds` may extend it.
     `known` are recent states of objects that nobody has touched since: those that are ready are not asked for again.
 
-    Raises EnvironmentFailure with a diagnosis when one fails or time is up.
+    Raises EnvironmentFailure with a diagnosis when one fails or time is up, and when the API server stays away.
     """
     known = known or {}
     left = {i for i in ids if readiness.awaited(i.kind)}
@@ -36,8 +39,17 @@ def until_ready(
     late = _late_binding(kubectl) if any(i.kind == "PersistentVolumeClaim" for i in left) else frozenset()
     total, start = len(left), time.monotonic()
     asked, reason, pause = start, "", _FIRST_POLL
+    heard: float | None = None
     while left:
-        seen = live.read(kubectl, left)
+        try:
+            seen = live.read(kubectl, left)
+        except EnvironmentFailure as error:
+            if heard is None or time.monotonic() - heard > _AWAY:
+                raise
+            progress.detail(f"the API server does not answer: {error.message[:80]}")
+            time.sleep(_POLL)
+            continue
+        heard = time.monotonic()
         states = {
             i: readiness.of(seen[i], late) if i in seen else readiness.State("failed", "it is gone") for i in left
         }
@@ -52,7 +64,9 @@ def until_ready(
         first = min(left)
         more = f", and {len(left) - 1} more" if len(left) > 1 else ""
         if time.monotonic() - asked > _ASK:
-            reason, asked = diagnose.in_short(kubectl, seen[first]), time.monotonic()
+            with contextlib.suppress(EnvironmentFailure):
+                reason = diagnose.in_short(kubectl, seen[first])
+            asked = time.monotonic()
         because = f" ({reason})" if reason else ""
         progress.detail(f"{total - len(left)} of {total} ready; {first}: {states[first].text}{because}{more}")
         time.sleep(pause)
