@@ -88,6 +88,14 @@ class State:
     def unfinished(self) -> tuple[Moving, ...]:
         return tuple(m for m in self.moves if m.step != "done")
 
+    @property
+    def silent(self) -> tuple[Moving, ...]:
+        """What should have come further. A move that has not begun waits for its turn while others get on."""
+        left = self.unfinished
+        if left and min(m.idle for m in self.moves) > STUCK_SECONDS:
+            return left
+        return tuple(m for m in left if m.step != "planned" and m.idle > STUCK_SECONDS)
+
 
 @dataclass(frozen=True)
 class Shard:

@@ -43,7 +43,7 @@ def buckets(scene: Scene) -> Iterator[Finding]:
 def _moves(scene: Scene, now: reshard.State) -> Finding:
     left = now.unfinished
     wrong = [m for m in now.moves if m.verified is False]
-    stuck = [m for m in left if m.idle > reshard.STUCK_SECONDS]
+    stuck = now.silent
     fix = f"headroom reshard status; then headroom up --stack {scene.plan.stack} to go on, or headroom reshard abort"
     if wrong:
         return judge(

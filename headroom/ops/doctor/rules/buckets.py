@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headroom.capacity.plan.model import Plan
-from headroom.ops import reshard
 from headroom.ops.doctor.model import Finding, Severity
 from headroom.ops.doctor.snapshot import Snapshot
 
@@ -18,7 +17,7 @@ def stuck(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
     for now in seen.moves:
         wrong = [m for m in now.moves if m.verified is False]
         left = now.unfinished
-        silent = [m for m in left if m.idle > reshard.STUCK_SECONDS]
+        silent = now.silent
         if not wrong and (not left or (now.working and (now.paused or not silent))):
             continue
         again = f"headroom up --stack {plan.stack}"
