@@ -105,7 +105,7 @@ def _but_for(moves: int) -> tuple[int, ...]:
 
 def _move(fleet: Fleet) -> None:
     from shard.reshard import mover  # noqa: PLC0415  it is on the path since `fleet`
-    from shard.reshard.bucket import Context  # noqa: PLC0415
+    from shard.reshard.context import Context  # noqa: PLC0415
     from shard.reshard.lease import Lease  # noqa: PLC0415
 
     lease = Lease(fleet.server(0), "bench")
@@ -117,7 +117,7 @@ def _move_one(fleet: Fleet, bucket: int, source: int, target: int) -> float:
     """Seconds that one bucket takes."""
     from shard.reshard import bucket as buckets  # noqa: PLC0415
     from shard.reshard import journal  # noqa: PLC0415
-    from shard.reshard.bucket import Context  # noqa: PLC0415
+    from shard.reshard.context import Context  # noqa: PLC0415
     from shard.reshard.lease import Lease  # noqa: PLC0415
 
     lease = Lease(fleet.server(0), "bench")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from bench.postgres.site import NAMESPACE
+from bench.reshard.load import Load
+from bench.reshard.pods import Store
 from headroom.ops import reshard
 
 pytestmark = pytest.mark.e2e
 
 
-def test_two_shards_become_three_under_load(store: Any, load: Callable[..., Any]) -> None:
+def test_two_shards_become_three_under_load(store: Store, load: Callable[..., Load]) -> None:
     keys = store.fill(20_000)
     writing = load(writers=2, deadline_s=20.0)
     with writing.running():
@@ -25,10 +26,11 @@ def test_two_shards_become_three_under_load(store: Any, load: Callable[..., Any]
     now = store.state()
     assert [m.verified for m in now.moves] == [True] * 85
     assert now.unfinished == () and not now.working
-    assert reshard.foresee(store.site.kubectl, store.plan().postgres) is None
+    plan = store.plan().postgres
+    assert plan is not None and reshard.foresee(store.site.kubectl, plan) is None
 
 
-def test_a_shard_is_emptied_before_it_is_removed(store: Any, load: Callable[..., Any]) -> None:
+def test_a_shard_is_emptied_before_it_is_removed(store: Store, load: Callable[..., Load]) -> None:
     store.resize(3)
     keys = store.fill(5_000, "before-the-end")
     writing = load(writers=2, deadline_s=20.0)

@@ -9,8 +9,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from shard.reshard import bucket, copying, fence, mover  # type: ignore[import-not-found]
-from shard.reshard.bucket import Context  # type: ignore[import-not-found]
+from shard.reshard import context as contexts  # type: ignore[import-not-found]
+from shard.reshard import copying, fence, mover  # type: ignore[import-not-found]
+from shard.reshard.context import Context  # type: ignore[import-not-found]
 from shard.reshard.lease import Lease  # type: ignore[import-not-found]
 
 from headroom.capacity.plan.buckets import owners
@@ -158,12 +159,12 @@ def test_a_copy_that_lost_a_row_never_takes_over(one: tuple[Any, int, str]) -> N
 
 def test_a_row_lost_after_the_copy_is_found_and_the_former_copy_kept(one: tuple[Any, int, str]) -> None:
     fleet, number, schema = one
-    with pytest.raises(bucket.Differs, match=f"bucket {number} is at shard 2"):
+    with pytest.raises(contexts.Differs, match=f"bucket {number} is at shard 2"):
         run(fleet, reached=at("following", lambda: lose_a_row(fleet, schema)))
     count = f"SELECT count(*) FROM {schema}.features"  # noqa: S608
     assert fleet.sql(0, count)[0][0] == fleet.sql(2, count)[0][0] + 1
     assert fleet.sql(0, "SELECT verified FROM headroom.move") == [(False,)]
-    with pytest.raises(bucket.Differs):
+    with pytest.raises(contexts.Differs):
         run(fleet)
 
 

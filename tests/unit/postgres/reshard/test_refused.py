@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from shard.reshard import checks, mover  # type: ignore[import-not-found]
-from shard.reshard.bucket import Context  # type: ignore[import-not-found]
+from shard.reshard.context import Context  # type: ignore[import-not-found]
 from shard.reshard.lease import Lease  # type: ignore[import-not-found]
 from shard.reshard.server import Superseded  # type: ignore[import-not-found]
 

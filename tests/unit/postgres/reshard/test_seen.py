@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from shard.reshard import mover  # type: ignore[import-not-found]
-from shard.reshard.bucket import Context  # type: ignore[import-not-found]
+from shard.reshard.context import Context  # type: ignore[import-not-found]
 from shard.reshard.lease import Lease  # type: ignore[import-not-found]
 
 from headroom.capacity import demand, plan

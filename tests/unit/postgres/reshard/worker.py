@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[4]
 sys.path[:0] = [str(ROOT), str(ROOT / "images" / "postgres")]
 
 from shard.reshard import mover  # type: ignore[import-not-found]  # noqa: E402
-from shard.reshard.bucket import Context  # type: ignore[import-not-found]  # noqa: E402
+from shard.reshard.context import Context  # type: ignore[import-not-found]  # noqa: E402
 from shard.reshard.lease import Lease  # type: ignore[import-not-found]  # noqa: E402
 from shard.reshard.server import Server  # type: ignore[import-not-found]  # noqa: E402
 

@@ -1,0 +1,68 @@
+"""What may go wrong in the middle of a resize, all in one: primaries of both sides, the mover, PgBouncer, the API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from bench.postgres.site import NAMESPACE, Site, delete_pod, until
+from bench.reshard.load import Load
+from bench.reshard.pods import Resizing, Store, mover
+from headroom import local
+from headroom.local import processes
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+def test_a_resize_goes_on_through_everything(store: Store, load: Callable[..., Load]) -> None:
+    """A source's primary, the target's, the one that keeps the journal, the mover, PgBouncer, the API server."""
+    site = store.site
+    store.resize(2)
+    keys = store.fill(20_000, "faults")
+    writing = load(writers=2, deadline_s=90.0)
+    with writing.running():
+        growing = Resizing(store, 3)
+        growing.further(2, 5)
+        lose_primary(site, 1)
+        growing.further(2, 5)
+        lose_primary(site, 2)
+        growing.further(2, 5)
+        lose_primary(site, 0)
+        growing.further(2, 5)
+        restart_api_server(site)
+        growing.further(2, 5)
+        working = mover(site)
+        assert working is not None
+        delete_pod(site, working, 1)
+        until(lambda: mover(site) not in (None, working), 120, "another mover")
+        growing.further(2, 5)
+        site.kubectl.run("rollout", "restart", "deployment/pgbouncer", "-n", NAMESPACE)
+        site.kubectl.run("rollout", "status", "deployment/pgbouncer", "-n", NAMESPACE, "--timeout=50s")
+        assert growing.ended() is None
+        writing.wait_for(50)
+    print(store.report(writing, 3))
+    assert writing.failed == []
+    store.check(writing, keys, 3)
+    tries = [m.attempt for m in store.state().moves]
+    assert max(tries) > 1, "a bucket that was on its way to or from a lost primary began again"
+
+
+def lose_primary(site: Site, shard: int) -> None:
+    """Kill it; another one leads."""
+    former = site.leader(shard)
+    assert former is not None
+    delete_pod(site, former, 1)
+    until(lambda: site.leader(shard) not in (None, former), 60, f"another primary of shard {shard}")
+
+
+def restart_api_server(site: Site) -> None:
+    """Gone for some seconds, and back."""
+    state = site.cluster.state
+    former = processes.parts(state)["kube-apiserver"]
+    former.kill()
+    time.sleep(3)
+    again = local.up(site.cluster.name, nodes="real")
+    assert again == site.cluster
+    assert processes.parts(state)["kube-apiserver"] != former
