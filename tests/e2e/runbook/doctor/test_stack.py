@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from headroom.cli.main import application
-from headroom.local import faults
+from headroom.local import containers, faults
 
 pytestmark = pytest.mark.e2e
 
@@ -182,6 +182,26 @@ def test_sentinels_without_a_quorum(ward: Any) -> None:
         found = ward.finds("redis-has-no-leader", "redis")
         assert "of 3 sentinels agree" in found["symptom"] or "has 0 masters" in found["symptom"]
     ward.well("redis", seconds=300)
+
+
+@pytest.mark.slow
+def test_a_volume_that_is_full(ward: Any) -> None:
+    """Where the kubelet measures a volume lies a file system without room; the program goes on with its own."""
+
+    def node(*command: str) -> str:
+        return containers.inside(ward.cluster.state, command)
+
+    uid = faults.get(ward.cluster, NAMESPACE, "pg-shard-0-0")["metadata"]["uid"]
+    mounts = (line.split()[1] for line in node("cat", "/proc/mounts").splitlines())
+    place = next(m for m in mounts if uid in m and "local-volume" in m)
+    node("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place)
+    try:
+        node("dd", "if=/dev/zero", f"of={place}/full", "bs=64k", "count=16")
+        found = ward.finds("volume-is-full", "postgres", seconds=240)
+        assert "data-pg-shard-0-0" in found["subject"]
+    finally:
+        node("umount", place)
+    ward.well("postgres", seconds=240)
 
 
 @pytest.mark.slow
