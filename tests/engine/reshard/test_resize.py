@@ -16,6 +16,7 @@ from bench.reshard.pods import Store
 from headroom import local
 from headroom.engine.automation import AutomationEngine
 from headroom.engine.model import Result
+from headroom.local import machine
 from headroom.ops import deploy
 from headroom.progress import Progress, Silent
 
