@@ -109,6 +109,23 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """What a shard owns by the map, by its own record, and by what it lets the services write, but for buckets that are
+    on their way. `orphans` are streams of no move that goes on: a slot among them keeps WAL until the disk is full.
+    """
+
+    mapped: tuple[int, ...]
+    recorded: tuple[int, ...]
+    writable: tuple[int, ...]
+    same_version: bool
+    orphans: tuple[str, ...]
+
+    @property
+    def whole(self) -> bool:
+        return self.mapped == self.recorded == self.writable and self.same_version
+
+
+@dataclass(frozen=True)
 class Foresight:
     """What a change of the number of shards would move; `pairs` counts buckets by (source, target)."""
 
@@ -142,10 +159,27 @@ def state_by(kubectl: Kubectl, namespace: str, pod: str) -> State:
 
 def shard(kubectl: Kubectl, namespace: str, number: int) -> Shard:
     """Raises EnvironmentFailure when the shard's primary does not answer."""
-    found = _ask(kubectl, namespace, number, _SHARD)
+    return shard_by(kubectl, namespace, _primary(kubectl, namespace, number))
+
+
+def shard_by(kubectl: Kubectl, namespace: str, pod: str) -> Shard:
+    """The same, asked of a pod that is its primary."""
+    found = _answer(kubectl, namespace, pod, _SHARD)
     return Shard(
         found["number"], found["version"] or 0, *(tuple(found[k]) for k in ("recorded", "writable", "streams"))
     )
+
+
+def agreement(now: State, found: Shard) -> Agreement:
+    """Whether map, record and fence of one shard say the same."""
+    moving = {m.bucket for m in now.unfinished}
+    mapped = (b for b, owner in enumerate(now.owners) if owner == found.number)
+    mine, recorded, writable = (
+        tuple(b for b in some if b not in moving) for some in (mapped, found.recorded, found.writable)
+    )
+    streams = {f"hr_b{bucket:03d}" for bucket in moving}
+    orphans = tuple(s for s in found.streams if s.split()[1][: len("hr_b000")] not in streams)
+    return Agreement(mine, recorded, writable, found.version == now.version or bool(moving), orphans)
 
 
 def foresee(kubectl: Kubectl, plan: PostgresPlan) -> Foresight | None:

@@ -26,6 +26,7 @@ Anchor = Literal[
     "autoscaler-is-not-as-planned",
     "autoscaler-is-suspended",
     "autoscaler-waits-in-its-window",
+    "buckets-do-not-agree",
     "buckets-do-not-move",
     "cache-does-not-fit-its-pod",
     "connections-are-used-up",

@@ -32,6 +32,7 @@ class Inner:
 
     postgres: list[Asked[PostgresNode | None]] = field(default_factory=list)
     moves: list[Asked[reshard.State | None]] = field(default_factory=list)
+    shards: list[Asked[reshard.Shard | None]] = field(default_factory=list)
     poolers: list[Asked[PoolerNode | None]] = field(default_factory=list)
     redis: list[Asked[Mapping[str, Any] | None]] = field(default_factory=list)
     h2o: list[Asked[Mapping[str, Any] | None]] = field(default_factory=list)
@@ -40,7 +41,7 @@ class Inner:
         """The answers, as fields of a snapshot."""
         return {
             name: tuple(a for q in getattr(self, name) if (a := q.value(None)) is not None)
-            for name in ("postgres", "moves", "poolers", "redis", "h2o")
+            for name in ("postgres", "moves", "shards", "poolers", "redis", "h2o")
         }
 
 
@@ -58,8 +59,10 @@ def ask(kubectl: Kubectl, questions: Questions, seen: Snapshot, plan: Plan, only
         if app.startswith("pg-shard-") and _up(pod, "postgres"):
             shard = int(app.removeprefix("pg-shard-"))
             found.postgres.append(questions.ask("postgres", subject, _postgres, kubectl, where, name, shard))
-            if shard == 0 and (pod["metadata"].get("labels") or {}).get("role") == "primary":
-                found.moves.append(questions.ask("postgres", subject, reshard.state_by, kubectl, where, name))
+            if (pod["metadata"].get("labels") or {}).get("role") == "primary":
+                found.shards.append(questions.ask("postgres", subject, reshard.shard_by, kubectl, where, name))
+                if shard == 0:
+                    found.moves.append(questions.ask("postgres", subject, reshard.state_by, kubectl, where, name))
         elif app == "pgbouncer" and _up(pod, "pgbouncer") and plan.pgbouncer:
             most = plan.pgbouncer.max_client_conn.value
             found.poolers.append(questions.ask("pgbouncer", subject, _pooler, kubectl, where, name, most))

@@ -164,6 +164,8 @@ class Snapshot:
     postgres: tuple[PostgresNode, ...] = ()
     moves: tuple[reshard.State, ...] = ()
     """Shard 0's map and journal; nothing where it has no primary."""
+    shards: tuple[reshard.Shard, ...] = ()
+    """What each shard's primary says of its buckets."""
     poolers: tuple[PoolerNode, ...] = ()
     redis: tuple[Mapping[str, Any], ...] = ()
     """`redis-node report` of each pod that answers."""

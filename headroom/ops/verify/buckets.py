@@ -66,21 +66,15 @@ def _shard(scene: Scene, namespace: str, number: int, now: reshard.State) -> Ite
     except EnvironmentFailure as error:
         yield judge(name, "fences", False, error.message[:200], again)
         return
-    moving = {m.bucket for m in now.unfinished}
-    mine = [b for b, owner in enumerate(now.owners) if owner == number and b not in moving]
-    recorded = [b for b in found.recorded if b not in moving]
-    writable = [b for b in found.writable if b not in moving]
-    agree = recorded == writable == mine and found.number == number and (found.version == now.version or bool(moving))
+    held = reshard.agreement(now, found)
     yield judge(
         name,
         "fences",
-        agree,
-        f"{len(writable)} buckets writable, {len(recorded)} recorded, {len(mine)} in the map, version {found.version}"
-        + (f"; {len(moving)} on their way" if moving else ""),
+        held.whole and found.number == number,
+        f"{len(held.writable)} buckets writable, {len(held.recorded)} recorded, {len(held.mapped)} in the map, "
+        f"version {found.version}" + (f"; {len(now.unfinished)} on their way" if now.unfinished else ""),
         again,
     )
-    schemas = {f"hr_b{bucket:03d}" for bucket in moving}
-    orphans = [s for s in found.streams if s.split()[1][: len("hr_b000")] not in schemas]
-    if orphans:
-        words = f"{', '.join(orphans[:3])}: of no move that goes on, and a slot keeps WAL until the disk is full"
+    if held.orphans:
+        words = f"{', '.join(held.orphans[:3])}: of no move that goes on, and a slot keeps WAL until the disk is full"
         yield judge(name, "left by moves", False, words, "headroom reshard abort, or drop them by hand in that shard")

@@ -55,6 +55,7 @@ RULES: tuple[Rule, ...] = (
     postgres.leadership,
     postgres.replication,
     buckets.stuck,
+    buckets.astray,
     redis.slots,
     redis.leadership,
     redis.links,

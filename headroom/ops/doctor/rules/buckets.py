@@ -1,10 +1,11 @@
-"""Buckets of the feature store that are on their way and do not arrive."""
+"""Buckets of the feature store that are on their way and do not arrive, and what moves left where it should not be."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from headroom.capacity.plan.model import Plan
+from headroom.ops import reshard
 from headroom.ops.doctor.model import Finding, Severity
 from headroom.ops.doctor.snapshot import Snapshot
 
@@ -44,3 +45,42 @@ def stuck(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
                 for m in [*wrong, *left][:5]
             ),
         )
+
+
+def astray(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
+    """Map and fences that disagree; slots, publications and subscriptions that belong to no move."""
+    postgres = plan.postgres
+    if postgres is None:
+        return
+    for now in seen.moves:
+        for found in seen.shards:
+            held = reshard.agreement(now, found)
+            subject = f"shard {postgres.namespace}/pg-shard-{found.number}"
+            if not held.whole:
+                counts = (
+                    f"{len(held.mapped)} by the map, {len(held.recorded)} by its record, {len(held.writable)} writable"
+                )
+                yield Finding(
+                    anchor="buckets-do-not-agree",
+                    severity=Severity.error,
+                    component="postgres",
+                    subject=subject,
+                    symptom="its buckets are not those of the map",
+                    because="somebody changed rights, records or schemas by hand, or the shard came from a backup",
+                    fix=f"headroom up --stack {plan.stack}",
+                    evidence=(
+                        f"buckets: {counts}",
+                        f"map version {found.version}, shard 0 has {now.version}",
+                    ),
+                )
+            if held.orphans:
+                yield Finding(
+                    anchor="buckets-do-not-agree",
+                    severity=Severity.error,
+                    component="postgres",
+                    subject=subject,
+                    symptom=f"{len(held.orphans)} left of moves that do not go on",
+                    because="it was made by hand, or came back with a backup; a slot keeps WAL until the disk is full",
+                    fix=f"headroom verify --stack {plan.stack}",
+                    evidence=held.orphans[:5],
+                )

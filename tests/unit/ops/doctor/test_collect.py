@@ -36,6 +36,7 @@ KINDS = {
 METRICS = 'http_requests_total{method="POST",path="/predict",status="200"} 10\n'
 SHARD = {"recovering": True, "paused": False, "connections": 3, "max_connections": 100, "standbys": []}
 MAP = {"version": 1, "owners": [0] * 256, "paused": False, "aborted": False, "working": False, "moves": []}
+BUCKETS = {"number": 0, "version": 1, "recorded": [*range(256)], "writable": [*range(256)], "streams": []}
 Answer = Callable[[tuple[str, ...]], str | None]
 
 
@@ -77,7 +78,7 @@ class Replay(Kubectl):
             return json.dumps(next(s for s in self.lab.raw("h2o") if s["pod"] in words))
         return METRICS
 
-    def inside(self, words: str) -> str:
+    def inside(self, words: str) -> str:  # noqa: PLR0911  a table of answers
         if "redis-node report" in words:
             return json.dumps(next(r for r in self.lab.raw("redis") if r["pod"] in words))
         if "SHOW LISTS" in words:
@@ -86,6 +87,8 @@ class Replay(Kubectl):
             return "max_client_conn|1000|100|yes\n"
         if "SHOW POOLS" in words:
             return "features_0|features|4|2|0|0|0|1|0|0|0|0|0|3|120000|transaction\n"
+        if "headroom.bucket" in words:
+            return json.dumps(BUCKETS)
         if "headroom.move" in words:
             return json.dumps(MAP)
         standbys = [["pg-shard-0-0", "streaming", "sync", 128]]
@@ -117,6 +120,7 @@ def test_everything_is_looked_at(lab: Any, cluster: Any) -> None:
     assert {n.pod: n.primary for n in seen.postgres} == {"pg-shard-0-0": False, "pg-shard-0-1": True}
     assert seen.postgres[-1].standbys[0].behind == 128
     assert [m.version for m in seen.moves] == [1]
+    assert [len(s.writable) for s in seen.shards] == [256]
     (pooler,) = seen.poolers
     assert (pooler.clients, pooler.max_client_conn, pooler.waiting, pooler.longest_wait_seconds) == (12, 1000, 2, 3)
     assert {v.claim for v in seen.volumes} >= {"data-pg-shard-0-0", "data-redis-2", "h2o-export"}

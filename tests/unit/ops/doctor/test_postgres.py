@@ -7,7 +7,7 @@ from typing import Any
 
 from headroom.ops.doctor import Snapshot
 from headroom.ops.doctor.snapshot import PoolerNode, Standby
-from headroom.ops.reshard import Moving, State
+from headroom.ops.reshard import Moving, Shard, State
 
 
 def standbys(lab: Any, *found: Standby, paused: bool = False) -> Snapshot:
@@ -90,3 +90,18 @@ def test_moves_that_go_on_are_no_symptom_and_those_that_do_not_are(lab: Any) -> 
         (moving(lab, working=True, step="opened", verified=False), "is not what its former shard had"),
     ):
         assert words in lab.one(wrong, "buckets-do-not-move").symptom
+
+
+def test_map_and_fence_that_disagree(lab: Any) -> None:
+    every = tuple(range(256))
+    seen = replace(moving(lab, working=False), shards=(Shard(0, 3, every, every[:-1], ()),))
+    lab.explains(seen, "buckets-do-not-agree", "its buckets are not those of the map")
+    fine = replace(moving(lab, working=False), shards=(Shard(0, 3, every, every, ()),))
+    assert lab.diagnose(fine) == []
+
+
+def test_a_slot_of_no_move(lab: Any) -> None:
+    every = tuple(range(256))
+    left = Shard(0, 3, every, every, ("slot hr_b007_0a0b0c0d", "slot hr_b009_0a0b0c0d"))
+    seen = replace(moving(lab, working=True, step="copying"), shards=(left,))
+    assert lab.one(seen, "buckets-do-not-agree").evidence == ("slot hr_b009_0a0b0c0d",), "bucket 7 is on its way"
