@@ -40,9 +40,7 @@ def cross(context: Context, lead: Session, source: Session, target: Session, wit
                 fence.shut(source, move)
                 context.reached("shut", move.bucket)
                 fence.caught(source, target, move)
-                within = fence.WITHIN_S + attempt * fence.WITHIN_MORE_S
-                if time.monotonic() - began > within:
-                    raise fence.NotNow(f"writes had waited for more than {within:.2f} s")
+                _in_time(began, attempt)
                 _flip(context, lead, source, witness, move)
         except (fence.NotNow, psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
             fence.reopen(source, move)
@@ -62,6 +60,13 @@ def cross(context: Context, lead: Session, source: Session, target: Session, wit
         f"the fence could not be closed in {TRIES} tries: a transaction holds the bucket, or the load is more than the "
         "target applies"
     )
+
+
+def _in_time(began: float, attempt: int) -> None:
+    """Raises NotNow where writes have waited for too long already."""
+    within = fence.WITHIN_S + attempt * fence.WITHIN_MORE_S
+    if time.monotonic() - began > within:
+        raise fence.NotNow(f"writes had waited for more than {within:.2f} s")
 
 
 def _flip(context: Context, lead: Session, source: Session, witness: Session, move: Move) -> None:
