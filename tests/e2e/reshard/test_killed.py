@@ -19,7 +19,7 @@ HOLD = """
 CREATE TABLE public.held_at (step text);
 CREATE FUNCTION public.hold() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF EXISTS (SELECT FROM public.held_at WHERE step = NEW.step) THEN PERFORM pg_sleep(60); END IF;
+  IF EXISTS (SELECT FROM public.held_at WHERE step = NEW.step) THEN PERFORM pg_sleep(25); END IF;
   RETURN NEW;
 END $$;
 CREATE TRIGGER hold BEFORE UPDATE OF step ON headroom.move FOR EACH ROW EXECUTE FUNCTION public.hold()
@@ -60,7 +60,7 @@ def killed_before(store: Store, step: str) -> None:
 
 @contextmanager
 def holding(site: Site) -> Iterator[None]:
-    """Whoever writes a step down that is held waits for a minute before its commit, or until it is ended."""
+    """Whoever writes a step down that is held waits for a while before its commit, or until it is ended."""
     ask(site, HOLD)
     try:
         yield
