@@ -37,9 +37,9 @@ def cross(context: Context, lead: Session, source: Session, target: Session, wit
         began = time.monotonic()
         try:
             with source.limit(fence.WHOLE_S), target.limit(fence.WHOLE_S), lead.limit(fence.WHOLE_S):
-                fence.shut(source, move)
+                marker = fence.shut(source, move)
                 context.reached("shut", move.bucket)
-                fence.caught(source, target, move)
+                fence.caught(source, target, move, marker)
                 _in_time(began, attempt)
                 _flip(context, lead, source, witness, move)
         except (fence.NotNow, psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
@@ -71,6 +71,7 @@ def _in_time(began: float, attempt: int) -> None:
 
 def _flip(context: Context, lead: Session, source: Session, witness: Session, move: Move) -> None:
     # What the target has now is what the source has for good: to be compared when writes go on.
+    witness.connection.rollback()  # a former try may have looked already
     witness.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     witness.run("SELECT 1")
     context.reached("caught", move.bucket)

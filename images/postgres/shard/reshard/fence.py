@@ -9,6 +9,8 @@ take     target   takes reads and writes
 
 from __future__ import annotations
 
+import secrets
+
 from psycopg import sql
 
 from shard.reshard import stream, structure, tables
@@ -35,15 +37,12 @@ class Changed(Exception):
     """The bucket's definitions or grants are not what they were when it was copied."""
 
 
-def last_marker(move: Move) -> str:
-    """Of the fence, the last that the stream tells."""
-    return f"{move.schema}-{move.token}-fence"
+def shut(source: Session, move: Move) -> str:
+    """Refuse writes, once those that have begun are committed; gives the marker that follows them in the stream, one of
+    this try alone: what a former try left says nothing of the writes that came after it.
 
-
-def shut(source: Session, move: Move) -> None:
-    """Refuse writes, once those that have begun are committed. Raises NotNow, Changed; then nothing is refused.
-
-    A writer that waited for the lock finds its right gone: `insufficient_privilege`, which clients read as "moved".
+    Raises LockNotAvailable, Changed, Broken; then nothing is refused. A writer that waited for the lock finds its right
+    gone: `insufficient_privilege`, which clients read as "moved".
     """
     names = structure.tables(source, move.schema)
     with source.transaction():
@@ -58,16 +57,18 @@ def shut(source: Session, move: Move) -> None:
         if source.timeline() != move.source_timeline:
             raise stream.Broken(f"{source.server.name} had another primary meanwhile")
         structure.forbid_writes(source, move.schema, move.grants)
-        stream.mark(source, last_marker(move))
+        marker = f"{move.schema}-{move.token}-fence-{secrets.token_hex(4)}"
+        stream.mark(source, marker)
+    return marker
 
 
-def caught(source: Session, target: Session, move: Move) -> None:
+def caught(source: Session, target: Session, move: Move, marker: str) -> None:
     """Wait for the last marker, and then for the target's standby. Raises NotNow, Broken."""
-    if not stream.arrived(target, last_marker(move), CATCH_UP_S):
+    if not stream.arrived(target, marker, CATCH_UP_S):
         raise NotNow(f"{target.server.name} was more than {CATCH_UP_S:.1f} s behind")
     structure.set_sequences(target, move.schema, structure.sequences(source, move.schema))
     with target.transaction():
-        stream.mark(target, f"{move.schema}-{move.token}-barrier")
+        stream.mark(target, f"{marker}-barrier")
         if target.timeline() != move.target_timeline:
             raise stream.Broken(f"{target.server.name} had another primary meanwhile, which may lack applied rows")
 

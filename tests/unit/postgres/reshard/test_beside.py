@@ -128,6 +128,30 @@ def test_a_transaction_that_stays_open_holds_the_move_and_no_other_writer(one: t
     fleet.agrees()
 
 
+def test_a_fence_that_was_opened_again_waits_for_what_was_written_since(one: tuple[Any, int, str]) -> None:
+    """The target applies nothing while the second try looks: what the first try left there must not count."""
+    fleet, number, schema = one
+    key = next(k for k in (f"late-{n}" for n in range(100_000)) if bucket_of(k) == number)
+    passed: list[str] = []
+    holder = fleet.connect(2)
+
+    def reached(point: str, _bucket: int) -> None:
+        passed.append(point)
+        if point == "caught" and passed.count("caught") == 1:
+            raise fence.NotNow("not yet")
+        if point == "fencing" and passed.count("fencing") == 2:
+            holder.execute(f"BEGIN; LOCK TABLE {schema}.features IN SHARE MODE")
+            threading.Timer(2.0, holder.rollback).start()
+            with fleet.connect(0, "features") as writer:
+                writer.execute(f"INSERT INTO {schema}.features VALUES (%s, '{{1}}')", (key,))  # noqa: S608
+
+    with holder:
+        run(fleet, reached=reached)
+    assert passed.count("fencing") > 2, "the second try found the target behind"
+    assert [shard for shard, _ in fleet.rows()[key]] == [2]
+    fleet.agrees()
+
+
 async def test_a_client_that_slept_through_the_flip_is_refused_and_finds_the_bucket(one: tuple[Any, int, str]) -> None:
     fleet, number, _ = one
     key = next(k for k in (f"k{n}" for n in range(100_000)) if bucket_of(k) == number)
