@@ -19,8 +19,7 @@ from bench.reshard.fleet import Fleet, servers, store
 from bench.reshard.load import Load
 from headroom.capacity.plan.buckets import owners
 
-BUCKETS = 24
-ROWS = 100_000
+ROWS = 1_000_000
 LARGE_ROWS = 300_000
 ROUNDS = 3
 BEFORE_S = 15.0
@@ -37,8 +36,8 @@ def measure() -> Iterator[Measurement]:
 
 
 def _under_load(fleet: Fleet) -> Iterator[Measurement]:
-    """Many small buckets, one after another, two at once, while clients insert, update, delete and read."""
-    fleet.own(_but_for(BUCKETS))
+    """Two shards of a million rows become three, two buckets at once, while clients insert, update, delete and read."""
+    fleet.own(tuple(owners(2)))
     keys = set(fleet.fill(ROWS))
     load = Load(fleet.address(), fleet.map(), writers=4, deadline_s=10)
     with load.running():
@@ -48,7 +47,8 @@ def _under_load(fleet: Fleet) -> Iterator[Measurement]:
         usual = (load.acknowledged - before) / (time.monotonic() - began)
         before, began = load.acknowledged, time.monotonic()
         _move(fleet)
-        beside = (load.acknowledged - before) / (time.monotonic() - began)
+        took = time.monotonic() - began
+        beside = (load.acknowledged - before) / took
         load.wait_for(100)
     rows = fleet.rows()
     lost = load.wrong(rows, fleet.map())
@@ -56,6 +56,8 @@ def _under_load(fleet: Fleet) -> Iterator[Measurement]:
     doubled = [key for key, there in rows.items() if len(there) > 1]
     pauses = [float(ms) for (ms,) in fleet.sql(0, "SELECT pause_ms FROM headroom.move")]
     acknowledged = float(load.acknowledged)
+    yield Measurement("two shards of a million rows become three", took, "s", "", (took,))
+    yield Measurement("buckets that moved", float(len(pauses)), "buckets", "", (float(len(pauses)),))
     yield Measurement("acknowledged effects beside the moves", acknowledged, "writes", "", (acknowledged,))
     yield Measurement("rows lost, or not as acknowledged", float(len(lost) + len(missing)), "rows", "<= 0", (0.0,))
     yield Measurement("rows doubled", float(len(doubled)), "rows", "<= 0", (0.0,))
