@@ -10,8 +10,9 @@ from components.postgres.shard import PASSWORDS, SETTINGS, USER_ID
 from headroom.capacity.plan.model import ImagesPlan, PostgresPlan, Resources
 
 BOOTSTRAP_SECONDS = 900
-PATIENT = {"pulumi.com/timeoutSeconds": "604800"}
+MOVE_SECONDS = 7 * 86_400
 """Terabytes take days. The Job ends by itself when it cannot go on."""
+PATIENT = {"pulumi.com/timeoutSeconds": str(MOVE_SECONDS)}
 REFUSED = 3
 """The exit code of what would be refused again."""
 
@@ -27,7 +28,7 @@ def bootstrap(plan: PostgresPlan, owner: Identity, images: ImagesPlan, size: Res
     return {
         "backoffLimit": 4,
         "activeDeadlineSeconds": BOOTSTRAP_SECONDS,
-        **_once(container, plan, owner, images, mounted, uses_api=False),
+        **_once(container, plan, owner, images, mounted, BOOTSTRAP_SECONDS, uses_api=False),
     }
 
 
@@ -43,7 +44,7 @@ def move(plan: PostgresPlan, owner: Identity, images: ImagesPlan, size: Resource
     return {
         # Each try goes on where the last one stopped; ten with growing pauses span about half an hour.
         "backoffLimit": 10,
-        **_once(container, plan, owner, images, mounted, uses_api=True),
+        **_once(container, plan, owner, images, mounted, MOVE_SECONDS, uses_api=True),
     }
 
 
@@ -93,10 +94,14 @@ def _once(
     owner: Identity,
     images: ImagesPlan,
     mounted: dict[str, tuple[str, Manifest]],
+    seconds: int,
     *,
     uses_api: bool,
 ) -> Manifest:
-    """A pod that runs to its end, again where that may help."""
+    """A pod that runs to its end, for so long at most, again where that may help.
+
+    A quota that is lowered first does not count what has a deadline, and so lets shards that go be emptied.
+    """
     volumes, _ = pods.scratch({"/tmp": "16Mi"})  # noqa: S108
     refused = {"containerName": container["name"], "operator": "In", "values": [REFUSED]}
     return {
@@ -106,6 +111,7 @@ def _once(
             "spec": {
                 **pods.pod_defaults(images, owner.name, 30, uses_api=uses_api, user_id=USER_ID),
                 "restartPolicy": "Never",
+                "activeDeadlineSeconds": seconds,
                 "containers": [container],
                 "volumes": [*volumes, *({"name": n, **source} for n, (_, source) in mounted.items())],
             },

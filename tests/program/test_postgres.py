@@ -208,6 +208,16 @@ def test_another_number_of_shards_moves_buckets_when_the_shards_run_and_before_c
     }
 
 
+def test_a_lowered_quota_does_not_keep_shards_from_being_emptied(stack: Rendered) -> None:
+    """Under Pulumi it is lowered first, while the pods that are to go still count; pods with a deadline do not."""
+    quotas = [o.manifest["spec"] for o in stack.objects if o.id.kind == "ResourceQuota"]
+    assert [quota["scopes"] for quota in quotas] == [["NotTerminating"]] * len(quotas)
+    jobs = {o.id.name.rpartition("-")[0]: o for o in stack.objects if o.id.kind == "Job"}
+    days = {name: jobs[name].manifest["spec"]["template"]["spec"]["activeDeadlineSeconds"] / 86_400
+            for name in ("pg-bootstrap", "pg-move")}  # fmt: skip
+    assert days["pg-bootstrap"] > 0 and days["pg-move"] == 7
+
+
 def test_how_hard_buckets_move_is_the_stack_s_to_say(
     config: Callable[[str], Config], render_config: Callable[..., Rendered]
 ) -> None:
