@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from headroom.engine import fixed, live, lock, needs, other, rollout, workspace
+from headroom.engine import fixed, jobnews, live, lock, needs, other, rollout, workspace
 from headroom.engine.events import Listener
 from headroom.engine.model import Change, Changes, Deployment, Result
 from headroom.engine.preview import existing
@@ -58,7 +58,8 @@ class AutomationEngine:
         rendered = _check(deployment)
         with self._stack(deployment, progress) as opened:
             _same_namespace(opened.stack, rendered)
-            heard = _run(opened, "up", f"updating stack {deployment.stack}", progress)
+            with jobnews.told(deployment.target.kubectl, rendered, progress):
+                heard = _run(opened, "up", f"updating stack {deployment.stack}", progress)
             outputs = {k: v.value for k, v in opened.stack.outputs().items() if not v.secret}
         return Result(heard.result(), time.monotonic() - start, tuple(sorted(heard.kept)), outputs)
 

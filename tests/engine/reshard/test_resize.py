@@ -29,12 +29,25 @@ pytestmark = [
 ]
 
 
+class Heard(Silent):
+    """What a person would see while `up` waits."""
+
+    def __init__(self) -> None:
+        self.details: list[str] = []
+
+    def detail(self, text: str) -> None:
+        self.details.append(text)
+
+
+HEARD = Heard()
+
+
 class PulumiSite(Site):
     """The same stack, held by Pulumi."""
 
     def up(self, config: dict[str, Any] | None = None, progress: Progress | None = None) -> Result:
-        quiet = progress or Silent()
-        return AutomationEngine().up(deploy.prepare(self.request(config), quiet), quiet)
+        shown = progress or HEARD
+        return AutomationEngine().up(deploy.prepare(self.request(config), shown), shown)
 
     def down(self, *, keep_data: bool = False) -> None:
         data = None if keep_data else NAMESPACE
@@ -68,6 +81,7 @@ def test_two_shards_become_three_and_two_again(store: Store) -> None:
         store.check(writing, keys, shards)
         planned = store.plan().postgres
         assert planned is not None and planned.shards.value == shards
+    assert any("buckets moved" in said and "bytes copied" in said for said in HEARD.details)
     assert site.kubectl.find("statefulset", "pg-shard-2", NAMESPACE) is None
     assert site.kubectl.find("persistentvolumeclaim", "data-pg-shard-2-0", NAMESPACE) is not None
     prepared = deploy.prepare(site.request(store.config), Silent())
