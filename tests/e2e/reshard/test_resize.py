@@ -20,7 +20,7 @@ def test_two_shards_become_three_under_load(store: Store, load: Callable[..., Lo
     with writing.running():
         store.resize(3)
         writing.wait_for(50)
-    print(writing.acknowledged, writing.slowest, writing.retries, writing.failed[:3])
+    print(store.report(writing, 3), writing.failed[:3])
     assert writing.failed == []
     store.check(writing, keys, 3)
     now = store.state()
