@@ -195,6 +195,21 @@ def test_a_cloud_forms_by_flatfile_and_outlives_a_deleted_pod(site: Any) -> None
 
 
 @pytest.mark.slow
+def test_xgboost_trains_on_all_nodes_where_the_plan_has_room_for_it(site: Any) -> None:
+    site.up(nodes=2, xgboost=True)
+    script = """
+from h2o.estimators import H2OXGBoostEstimator
+frame = h2o.create_frame(rows=200_000, cols=10, categorical_fraction=0, missing_fraction=0, has_response=True,
+                         response_factors=2, seed=7)
+model = H2OXGBoostEstimator(ntrees=20, seed=7)
+model.train(x=[n for n in frame.columns if n != "response"], y="response", training_frame=frame)
+print(json.dumps({"nodes": h2o.cluster().cloud_size, "rows": model.predict(frame).nrow}))
+"""
+    assert site.client(script) == {"nodes": 2, "rows": 200_000}
+    _nobody_was_killed(site)
+
+
+@pytest.mark.slow
 def test_the_planned_heap_fills_up_without_the_kernel_killing_a_node(site: Any) -> None:
     """Frames until H2O itself refuses more: what it keeps outside the heap must fit beside a full one."""
     site.up(nodes=2)
@@ -210,12 +225,18 @@ for number in range(60):
         refused = str(error)[:200]
         break
     cloud = h2o.api("GET /3/Cloud")
-    if sum(n["free_mem"] for n in cloud.nodes) < 0.15 * sum(n["max_mem"] for n in cloud.nodes):
+    free = sum(n["free_mem"] for n in cloud.nodes) / sum(n["max_mem"] for n in cloud.nodes)
+    if free < 0.15:
         break
-print(json.dumps({"frames": len(held), "refused": refused}))
+print(json.dumps({"frames": len(held), "free": free, "refused": refused}))
 """
     found = site.client(fill, timeout=900)
     assert found["frames"] > 5, found
+    assert found["refused"] or found["free"] < 0.15, found
+    _nobody_was_killed(site)
+
+
+def _nobody_was_killed(site: Any) -> None:
     pods = site.kubectl.items("pods", NAMESPACE, "app.kubernetes.io/name=h2o-cluster")
     for pod in pods:
         for status in pod["status"]["containerStatuses"]:
