@@ -69,6 +69,7 @@ def test_paused_crowded_out_aborted_and_moved_back(store: Store, load: Callable[
         assert store.state().unfinished == ()
         stays_as_it_is(store)
 
+        a_shard_that_owns_buckets_stays(store)
         store.resize(2)
         writing.wait_for(50)
     print(store.report(writing, 2))
@@ -89,6 +90,17 @@ def stays_as_it_is(store: Store) -> None:
         found = reshard.shard(store.site.kubectl, NAMESPACE, number)
         assert found.streams == ()
         assert list(found.writable) == [b for b, owner in enumerate(now.owners) if owner == number]
+
+
+def a_shard_that_owns_buckets_stays(store: Store) -> None:
+    """Shrinking that stops half-way removes nothing."""
+    held = store.held(2)
+    shrinking = Resizing(store, 2)
+    until(lambda: store.held(2) < held or not shrinking.going, 300, "a bucket has moved back")
+    store.steer("abort")
+    assert isinstance(shrinking.ended(), EnvironmentFailure)
+    assert store.held(2) > 0, "it had moved everything already"
+    store.site.settle(2)
 
 
 def second_mover_gives_up(site: Site) -> None:
