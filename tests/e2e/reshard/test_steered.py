@@ -113,7 +113,8 @@ def second_mover_gives_up(site: Site) -> None:
     job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": "second-mover", "namespace": NAMESPACE},
+        # Without a label of its own it would get those of its pods.
+        "metadata": {"name": "second-mover", "namespace": NAMESPACE, "labels": {"app": "second-mover"}},
         "spec": {"backoffLimit": 0, "template": pod},
     }
     site.kubectl.run("create", "-f", "-", stdin=json.dumps(job))
