@@ -11,12 +11,10 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from headroom.ops.diff.secret_names import is_secret
+
 HIDDEN = "(hidden)"
 
-_SECRET_NAME = re.compile(
-    r"(pass(word|wd|phrase)?|secret|token|api_?key|access_?key(_?id)?|private_?key|encryption_?key|credentials?)$",
-    re.IGNORECASE,
-)
 _KNOWN_FORMS = {
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
     "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
@@ -34,7 +32,13 @@ _ASSIGNMENT = re.compile(
     re.IGNORECASE,
 )
 _BARE_WORDS = re.compile(r"(?:requirepass|masterauth)$", re.IGNORECASE)
-_PLACEHOLDER = re.compile(r"^[$%<{*(]|^(null|none|true|false|~|\"\"|''|changeit|x+)$|[(\[]", re.IGNORECASE)
+_PLACEHOLDER = re.compile(
+    r"\$\(\w+\)|\$\{\w+\}|%\(\w+\)s|%s|%\w+%|<[^<>]*>|\{\{.*\}\}|\*+|x+|null|none|true|false|~|\"\"|''|changeit",
+    re.IGNORECASE,
+)
+"""The whole of a value that stands for another, or for nothing."""
+_FILLED_IN = re.compile(r"\$[A-Z_][A-Z0-9_]*|\$\([\w./-]+\)?|\$\{\w+(?::?[-?+=][^}]*)?\}|\{\w*\}")
+"""What a shell or a template fills in. In an environment nothing does: `$HUNTER` under a secret's name is a value."""
 _SCRIPT = re.compile(r"^#!|\.(py|sh|bash|lua|awk)$")
 
 
@@ -105,7 +109,7 @@ def _in_place(
         name = str(holder["name"])
     elif path[:1] in (("data",), ("binaryData",)):
         name = key
-    if name and _SECRET_NAME.search(name) and not _PLACEHOLDER.search(text.strip()) and "\n" not in text.strip():
+    if name and is_secret(name) and not _PLACEHOLDER.fullmatch(text.strip()) and "\n" not in text.strip():
         yield f"a value under the name {name}", 0, len(text)
         return
     yield from _in_text(text, script=bool(_SCRIPT.search(key) or _SCRIPT.search(text)))
@@ -116,7 +120,7 @@ def _in_text(text: str, *, script: bool) -> Iterator[tuple[str, int, int]]:
         for match in form.finditer(text):
             yield what, *match.span()
     for match in _URL.finditer(text):
-        if not _PLACEHOLDER.search(match["value"]):
+        if not _stands_for_another(match["value"]):
             yield "a password in an address", *match.span("value")
     for match in _ASSIGNMENT.finditer(text):
         told = text[match.end("name") : match.start("value")]
@@ -124,8 +128,12 @@ def _in_text(text: str, *, script: bool) -> Iterator[tuple[str, int, int]]:
         if bare and not _BARE_WORDS.search(match["name"]):
             continue
         literal = bool(match["quote"]) or not script  # in a program, `token = read()` is no literal
-        if literal and not _PLACEHOLDER.search(match["value"]):
+        if literal and not _stands_for_another(match["value"]):
             yield f"a value of {match['name']}", *match.span("value")
+
+
+def _stands_for_another(value: str) -> bool:
+    return bool(_PLACEHOLDER.fullmatch(value) or _FILLED_IN.fullmatch(value))
 
 
 def _merged(found: Iterator[tuple[str, int, int]]) -> list[tuple[str, int, int]]:

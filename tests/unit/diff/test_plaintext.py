@@ -27,6 +27,19 @@ SECRETS = [
     ("data", ("password", "hunter2"), "hunter2"),
     ("args", "--requirepass=hunter2", "hunter2"),
     ("annotation", "https://ci:hunter2@example.com/hook", "hunter2"),
+    ("env", {"name": "DB_PASSWORD", "value": "Tr0ub4dor(3)hunter"}, "Tr0ub4dor(3)hunter"),
+    ("env", {"name": "API_TOKEN", "value": "$hunter2-aaa"}, "$hunter2-aaa"),
+    ("env", {"name": "API_TOKEN", "value": "$HUNTER"}, "$HUNTER"),
+    ("env", {"name": "SESSION_SECRET", "value": "abc[hunter4"}, "abc[hunter4"),
+    ("env", {"name": "OTHER_PASSWORD", "value": "*h*"}, "*h*"),
+    ("env", {"name": "OTHER_PASSWORD", "value": "%h(u{n}t"}, "%h(u{n}t"),
+    ("env", {"name": "OTHER_PASSWORD", "value": "{hunter}"}, "{hunter}"),
+    ("env", {"name": "OTHER_PASSWORD", "value": "<hunter2"}, "<hunter2"),
+    ("env", {"name": "REDIS_URL", "value": "redis://:hunterA(@h/0"}, "hunterA("),
+    ("env", {"name": "REDIS_URL", "value": "redis://:$hunter2@h/0"}, "$hunter2"),
+    ("data", ("app.ini", "[db]\npassword = hunter(2)\n"), "hunter(2)"),
+    ("data", ("app.ini", "[db]\npassword = $hunter2\n"), "$hunter2"),
+    ("data", ("run.py", 'token = "hunter[2"\n'), "hunter[2"),
 ]
 HARMLESS = [
     ("env", {"name": "PASSWORD_FILE", "value": "/run/secrets/password"}),
@@ -40,6 +53,9 @@ HARMLESS = [
     ("data", ("run.py", "token = read(path)\npassword = os.environ['PASSWORD']\n")),
     ("data", ("run.sh", "#!/bin/sh\nPGPASSWORD=$(cat /run/password)\n")),
     ("data", ("README", "The password is kept in a Secret; the token too.")),
+    ("data", ("run.sh", '#!/bin/sh\nPGPASSWORD="$(cat /run/password)" TOKEN="$TOKEN" SECRET="${SECRET:-}" psql\n')),
+    ("data", ("run.py", 'url = f"redis://:{password}@{host}/0"\n')),
+    ("args", "export PGPASSWORD=$(cat /run/secrets/app) REDIS_TOKEN=$REDIS_TOKEN; exec serve"),
     ("annotation", "replicas 15: ceil(1,000 / 100 × 1.5) [throughput]"),
 ]
 
@@ -52,6 +68,34 @@ def holder(place: str, what: Any) -> dict[str, Any]:
         return {**base, "metadata": {"name": "x", "annotations": {"note": what}}}
     container = {"name": "app", **({"env": [what]} if place == "env" else {"args": [what]})}
     return {**base, "kind": "Deployment", "spec": {"template": {"spec": {"containers": [container]}}}}
+
+
+SECRET_NAMES = """
+    DB_PASSWORD DB_PASSWORD_OLD PGPASSWORD dbpass SMTP_PWD SECRET_KEY_BASE SIGNING_KEY SECRET_KEY apiKey API_KEY_2
+    JWT_SECRET_PREVIOUS GITHUB_TOKEN_PROD AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY client-secret STORAGE_ACCOUNT_KEY
+    TOKEN PASSWORD_REDIS ENCRYPTION_KEY_V2 KEY_PASSPHRASE credentials.json MasterKey
+""".split()  # noqa: SIM905  words read best as words
+OTHER_NAMES = """
+    PASSWORD_FILE SECRET_NAME TOKEN_TTL KEY_PREFIX
+    EXISTING_SECRET_NAME PASSWORD_FILE_OLD TOKEN_TTL_SECONDS MAX_TOKENS
+    TOKENIZERS_PARALLELISM PUBLIC_KEY KEY PRIMARY_KEY BYPASS PWD OLDPWD PASSWORD_MIN_LENGTH TOKEN_URL secretName
+    SECRET_STORE_REGION API_KEY_HEADER PASSWORD_ENCRYPTION FOREIGN_KEY MONKEY passengers
+""".split()  # noqa: SIM905  words read best as words
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_a_value_under_a_secrets_name_is_found(name: str) -> None:
+    assert [f.span for f in plaintext.find(holder("env", {"name": name, "value": "hunter2"}))] == [(0, 7)]
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_a_name_that_describes_a_secret_is_none(name: str) -> None:
+    assert plaintext.find(holder("env", {"name": name, "value": "hunter2"})) == []
+
+
+@pytest.mark.parametrize("value", ["$(OTHER)", "${OTHER}", "%(other)s", "%s", "<redacted>", "{{ .Values.x }}", "***"])
+def test_a_placeholder_is_no_secret(value: str) -> None:
+    assert plaintext.find(holder("env", {"name": "DB_PASSWORD", "value": value})) == []
 
 
 @pytest.mark.parametrize(("place", "what", "secret"), SECRETS, ids=[s[2][:12] + s[0] for s in SECRETS])
@@ -90,13 +134,11 @@ def test_the_place_is_told_as_people_write_it() -> None:
 
 @given(
     st.text(
-        alphabet=st.characters(codec="ascii", exclude_characters=" \t\n\r\"',;@$%<{*([/:\x0b\x0c\x1c\x1d\x1e\x1f"),
+        alphabet=st.characters(codec="ascii", exclude_characters=" \t\n\r\"',;@/:\x0b\x0c\x1c\x1d\x1e\x1f"),
         min_size=6,
-    )
+    ).map(lambda text: text + "h!")
 )
 def test_no_value_under_a_secret_name_gets_through(value: str) -> None:
-    if value.strip().lower() in ("null", "none", "changeit") or set(value.lower()) <= {"x"}:
-        return
     assert (
         value
         not in plaintext.redact(holder("env", {"name": "TOKEN", "value": value}))["spec"]["template"]["spec"][
