@@ -38,9 +38,9 @@ h2o.connect(url="http://h2o:54321", auth=("h2o", open("/etc/h2o/login/h2oUi").re
 h2o.no_progress()
 frame = h2o.create_frame(rows={ROWS}, cols=10, categorical_fraction=0.2, factors=50, missing_fraction=0.01, seed=1,
                          time_fraction=0, string_fraction=0, binary_fraction=0, integer_fraction=0.2, frame_id="rows")
-print(frame.nrow)
+print("rows", frame.nrow)
 """
-COUNT = FRAME.partition("frame =")[0] + 'print(h2o.get_frame("rows").nrow)\n'
+COUNT = FRAME.partition("frame =")[0] + 'print("rows", h2o.get_frame("rows").nrow)\n'
 
 
 def measure() -> Iterator[Measurement]:
@@ -99,10 +99,11 @@ class Site:
         slices = self.kubectl.items("endpointslices", NAMESPACE, "kubernetes.io/service-name=h2o")
         return sum(e["conditions"]["ready"] for s in slices for e in s.get("endpoints") or [])
 
-    def client(self, script: str) -> str:
-        """The last line that a script with H2O's client prints."""
+    def rows(self, script: str) -> int:
+        """What a script with H2O's client says; the client itself has words of its own before and after it."""
         command = ("exec", "-i", "-n", NAMESPACE, "client", "--", "python3", "-")
-        return self.kubectl.run(*command, stdin=script, timeout=SECONDS).stdout.split()[-1]
+        out = self.kubectl.run(*command, stdin=script, timeout=SECONDS).stdout
+        return next(int(line.split()[1]) for line in out.splitlines() if line.startswith("rows "))
 
 
 def _measure(site: Site) -> Iterator[Measurement]:
@@ -111,9 +112,9 @@ def _measure(site: Site) -> Iterator[Measurement]:
         yield median("cloud of 2 forms, pods started to ready", [_formed(site)], "s", "<= 30")
         yield median("node died to usable again", [_recovery(site, number) for number in DEATHS], "s", "<= 60")
         _client(site)
-        assert site.client(FRAME) == str(ROWS)
+        assert site.rows(FRAME) == ROWS
         took = site.up(3)
-        assert site.client(COUNT) == str(ROWS)
+        assert site.rows(COUNT) == ROWS
         yield median("resize 2 to 3 with 1 million rows", [took], "s")
         yield median("cloud of 3 forms, pods started to ready", [_formed(site)], "s", "<= 30")
     finally:
