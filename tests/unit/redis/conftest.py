@@ -65,15 +65,15 @@ class Fleet:
         pods = masters * (1 + replicas_per_master)
         return self.settings(0, pods=pods, masters=masters, replicas_per_master=replicas_per_master)
 
-    def start(self, *ordinals: int, master: int | None = None) -> None:
+    def start(self, *ordinals: int, master: int | None = None, more: str = "", wait: bool = True) -> None:
         for n in ordinals:
             own = self.settings(n)
             held = {user: [own.password(user)] for user in settings.USERS}
             files.write(own.run / "users.acl", files.server_users(held))
             leads = None if master in (None, n) else own.host(master)
-            text = files.server(own, leads) + f"bind {own.address}\nreplica-announce-ip {own.address}\n"
+            text = files.server(own, leads) + f"bind {own.address}\nreplica-announce-ip {own.address}\n{more}"
             self.running[n] = launch(files.write(own.run / "redis.conf", text))
-        for n in ordinals:
+        for n in ordinals if wait else ():
             self.await_answer(n)
 
     def start_sentinels(self, master: int, *ordinals: int) -> None:
