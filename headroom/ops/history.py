@@ -1,7 +1,8 @@
 """What was deployed and whether it got ready: the last stack files of a stack, kept for `headroom rollback`.
 
 A ConfigMap `headroom-history` in the stack's namespace. A text is kept as a person wrote it and as it was deployed
-(which differs in the names of images that were built here). Stack files hold secrets encrypted only.
+(which differs in the names of images that were built here), secrets and all, since a rollback writes it back: a stack
+file with a secret that is not encrypted is refused when it is read.
 """
 
 from __future__ import annotations

@@ -120,6 +120,40 @@ def test_what_pulumi_adds_is_ignored(tmp_path: Path) -> None:
     assert "AAABBB" not in repr(found)
 
 
+@pytest.mark.parametrize(
+    ("secrets", "named"),
+    [
+        ("{redisApp: hunter2}", "headroom:secrets.redisApp"),
+        ("{redisApp: {secure: v1:x}, h2oUi: hunter2}", "headroom:secrets.h2oUi"),
+        ("{redisApp: {secure: v1:x, clear: hunter2}}", "headroom:secrets.redisApp"),
+        ("{redisApp: {secure: [hunter2]}}", "headroom:secrets.redisApp"),
+        ('\'{"redisApp": "hunter2"}\'', "headroom:secrets"),
+    ],
+)
+def test_secrets_in_the_clear_are_refused_and_not_repeated(tmp_path: Path, secrets: str, named: str) -> None:
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(f"config: {{headroom:environment: dev, headroom:secrets: {secrets}}}")
+    with pytest.raises(InputError) as found:
+        demand.load("x", file)
+    assert f"{named} is not encrypted" in found.value.message
+    assert "headroom secrets init --stack x" in found.value.fix
+    assert "hunter2" not in str(found.value)
+
+
+def test_secrets_without_the_prefix_are_refused_too(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text("config: {headroom:environment: dev, secrets: {redisApp: hunter2}}")
+    with pytest.raises(InputError, match="no prefix"):
+        demand.load("x", file)
+
+
+@pytest.mark.parametrize("secrets", ["{}", "{redisApp: {secure: v1:x}}", "{secure: v1:x}"])
+def test_encrypted_secrets_are_taken(tmp_path: Path, secrets: str) -> None:
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(f"config: {{headroom:environment: dev, headroom:secrets: {secrets}}}")
+    assert demand.load("x", file).environment == "dev"
+
+
 @given(st.text(alphabet=st.sampled_from(list("ab: -[]{}&*!<>|\n'\"#%@,?~01.\t")), max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:

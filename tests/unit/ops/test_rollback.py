@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from headroom.engine.model import Target
 from headroom.errors import InputError
+from headroom.kubectl import Kubectl
 from headroom.ops import history, undo
+from headroom.ops.deploy import Request
 from headroom.ops.history import Revision, State
 from headroom.ops.rollback import choose
 
@@ -51,6 +56,13 @@ def test_an_unknown_number_names_those_there_are() -> None:
 def test_a_revision_survives_its_packing() -> None:
     before = revision(7, "healthy", "a")
     assert history._unpacked(history._packed(before)) == before
+
+
+def test_a_secret_in_the_clear_does_not_get_into_the_history(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text("config: {headroom:environment: dev, headroom:secrets: {redisApp: hunter2}}\n")
+    with pytest.raises(InputError, match="is not encrypted"):
+        history.texts(Request("x", file, Target(Kubectl(Path("kubectl"), None), "nowhere"), None))
 
 
 def replica_set(number: int, ready: int) -> dict[str, object]:
