@@ -70,6 +70,8 @@ def _failovers(redis: Any, ledger: Any) -> tuple[list[float], float]:
     gaps = []
     for _ in range(FAILOVERS):
         redis.whole(len(redis.pods()))
+        while redis.mode == "sentinel" and redis.tilted():
+            time.sleep(1)
         ledger.ask("mark")
         ledger.writes_again()
         with faults.frozen(cluster := redis.cluster, redis.name, redis.masters()[0]):
