@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
-
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from headroom.capacity.demand import source
 from headroom.errors import InputError
 
 
 def document(file: Path) -> dict[str, Any]:
-    """The document of a YAML file as plain data; empty for an empty file.
-
-    Its size, depth and aliases are bounded before a loader that follows them sees it. Raises InputError.
-    """
+    """The document of a YAML file as plain data, as the plan reads it; empty for an empty file. Raises InputError."""
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
@@ -25,13 +20,20 @@ def document(file: Path) -> dict[str, Any]:
         raise InputError(f"{file} is not UTF-8 text", fix="save it as UTF-8") from error
     if len(text) > source.LARGEST:
         raise InputError(f"{file} is larger than {source.LARGEST // 1024 // 1024} MiB", fix="is it a stack file?")
-    source.parse(text, file.name)
-    try:
-        content = YAML(typ="safe").load(text)
-    except YAMLError as error:
-        raise InputError(f"{file} is not valid YAML: {error}", fix="correct the file") from error
+    content = _plain(source.parse(text, file.name))
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise InputError(f"{file} must be a mapping, not {type(content).__name__}", fix="write `config:` and its keys")
     return content
+
+
+def _plain(value: Any) -> Any:
+    """Without decimals, which JSON has no form for: the number that the Pulumi CLI would hand on."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value

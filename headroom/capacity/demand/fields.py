@@ -151,8 +151,13 @@ def _image(raw: object) -> str:
 def _env_value(raw: object) -> str:
     if isinstance(raw, bool):
         return str(raw).lower()
-    if isinstance(raw, int | float | Decimal):
-        return format(raw, "f") if isinstance(raw, Decimal) else str(raw)
+    if isinstance(raw, Decimal):
+        # Whoever hands a stack file on as JSON keeps the number, not how it was written: 1.10 arrives as 1.1.
+        if format(raw, "f") != format(Decimal(repr(float(raw))).normalize(), "f"):
+            raise Problem("may lose how it is written", fix="put it in quotes", show=False)
+        return format(raw, "f")
+    if isinstance(raw, int | float):
+        return str(raw)
     if not isinstance(raw, str):
         raise Problem("must be text", fix="put it in quotes", show=False)
     if _CONTROL.search(raw.replace("\n", "").replace("\t", "")):

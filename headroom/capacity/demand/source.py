@@ -1,7 +1,7 @@
 """Stack files as plain data: YAML read with its bounds checked, before anything looks at what it says.
 
 Scalars are resolved by the YAML 1.2 core rules; numbers with a point stay exact decimals. Duplicate keys, tags, aliases
-that blow up and files that are too large or too deep are refused.
+that blow up, files that are too large or too deep, and what readers of YAML disagree on are refused.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})", re.ASCII)
 _FLOAT = re.compile(
     r"[-+]?(?:(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(?:[eE][-+]?[0-9]{1,2})?", re.ASCII
+)
+# A number to one reader of YAML, and text or another number to the next.
+_DISPUTED = re.compile(
+    r"[-+]?(?:0[xob][0-9a-f_]+|0[0-9_]+(?:\.[0-9_]*)?|[0-9]+_[0-9_]*(?:\.[0-9_]*)?|\.inf|\.nan)",
+    re.ASCII | re.IGNORECASE,
 )
 _PLAIN: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _PLAIN |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
@@ -101,6 +106,9 @@ class _Builder:
             self._put(event, done.value, done.anchor, self._count - done.count + 1)
         elif isinstance(event, yaml.ScalarEvent):
             self._check_tag(event)
+            if event.implicit[0] and _DISPUTED.fullmatch(event.value):
+                rule = f"{value_text(event.value)} is a number to some readers of YAML, another or text to others"
+                self._refuse(event, rule, "put it in quotes, or write the number in digits alone")
             self._put(event, _scalar(event), event.anchor, 1)
         elif isinstance(event, yaml.AliasEvent):
             anchor = str(event.anchor)

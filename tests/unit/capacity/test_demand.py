@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -81,6 +82,7 @@ WINDOW = {"end": "0 9 * * *", "minReplicas": 2}
         ({"services": _service(image="a:1\n--privileged")}, [f"{S}.image", "control characters"]),
         ({"services": _service(env={"A-B": "x"})}, [f"{S}.env.A-B", "not starting with a digit"]),
         ({"services": _service(env={"A": ["x"]})}, [f"{S}.env.A must be text"]),
+        ({"services": _service(env={"A": Decimal("1.10")})}, [f"{S}.env.A: may lose how it is written", "quotes"]),
         ({"services": _service(env={"A": "x\x00"})}, [f"{S}.env.A must not hold control characters"]),
         ({"services": _service(env={"WORKER_THREADS": "9"})}, [f"{S}.env.WORKER_THREADS is set from the plan"]),
         ({"services": _service(namespace="Kube")}, [f"{S}.namespace is 'Kube': must be a DNS label"]),

@@ -15,9 +15,8 @@ from headroom.errors import InputError
 
 
 def test_scalars() -> None:
-    text = (
-        'a: 0.1\nb: 10\nc: "1"\nd: yes\ne: true\nf: 2024-01-01\ng: ~\nh: 1:30\ni: 010\nj: -5\nk: [1, {l: x}]\nm: 1e3\n'
-    )
+    text = 'a: 0.1\nb: 10\nc: "1"\nd: yes\ne: true\nf: 2024-01-01\ng: ~\nh: 1:30\ni: "010"\nj: -5\n'
+    text += "k: [1, {l: x}]\nm: 1e3\n"
     assert source.parse(text, "x") == {
         "a": Decimal("0.1"),
         "b": 10,
@@ -68,6 +67,10 @@ def _merge_bomb() -> str:
         ("a: [1\n", "not valid YAML"),
         ("a: b: c\n", "not valid YAML"),
         ("a: \x00\n", "not valid YAML"),
+        *(
+            (f"a: {n}\n", "readers of YAML")
+            for n in ("010", "0900", "9_00", "0x384", "0o17", "0b1", "1_000.5", ".inf", "-.NaN")
+        ),
     ],
 )
 def test_refused(text: str, words: str) -> None:

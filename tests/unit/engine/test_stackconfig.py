@@ -35,7 +35,19 @@ def test_words_of_yaml_1_1_stay_words(tmp_path: Path) -> None:
     assert config.values["headroom:b"] == "on"
     assert config.values["headroom:c"] == "010"
     assert config.values["headroom:d"] == "0.2"
+    assert config.values["headroom:e"] == "1000"
     assert config.values["headroom:f"] == '["no"]'
+
+
+def test_the_program_gets_the_numbers_that_the_plan_reads(tmp_path: Path) -> None:
+    config = load(tmp_path, "config: {'headroom:a': {b: [0.1, 2.0, 7, 2026-11-22]}}")
+    assert config.values["headroom:a"] == '{"b":[0.1,2,7,"2026-11-22"]}'
+
+
+@pytest.mark.parametrize("number", ["0900", "9_00", "0x384"])
+def test_what_the_plan_refuses_is_not_deployed(tmp_path: Path, number: str) -> None:
+    with pytest.raises(InputError, match="readers of YAML"):
+        load(tmp_path, f"config: {{'headroom:a': {{b: {number}}}}}")
 
 
 @pytest.mark.parametrize(
