@@ -100,7 +100,9 @@ def on_path() -> Path:
 
 
 def _fix(words: str) -> str:
-    if "connection refused" in words or "no route to host" in words or "i/o timeout" in words:
+    if "getting credentials" in words:
+        return "log in again as your provider has it (its own program, named above, gave no credentials)"
+    if any(word in words for word in ("connection refused", "no route to host", "i/o timeout", "Unable to connect")):
         return "the cluster does not answer: headroom local status, or check the context with kubectl cluster-info"
     if "context" in words and "does not exist" in words:
         return "list the contexts that there are: kubectl config get-contexts"

@@ -10,8 +10,10 @@ import typer
 from rich.markup import escape
 
 from headroom import project
+from headroom.capacity import demand as demands
 from headroom.cli import target
 from headroom.cli.console import confirm, err, out
+from headroom.ops import live_service
 from headroom.ops.deploy import Request
 
 Yes = Annotated[
@@ -26,9 +28,16 @@ Because = Annotated[
 ]
 
 
-def request(stack: str, config: Path | None, context: str | None, name: str) -> Request:
-    """The stack, its file and the cluster that the options name."""
+def request(
+    stack: str, config: Path | None, context: str | None, name: str, *, service: str | None = None, also: str = ""
+) -> Request:
+    """The stack, its file and the cluster that the options name.
+
+    A `service` that the stack has not (nor `also`) is refused before the cluster is looked for.
+    """
     file = config or project.stack_file(stack)
+    if service is not None:
+        live_service.known(demands.load(stack, file), service, *filter(None, [also]))
     where, cluster = target.resolve(context, name)
     return Request(stack, file, where, cluster)
 

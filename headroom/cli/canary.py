@@ -54,7 +54,7 @@ def start(
     """
     share = verdict.weight(weight)
     progress = ConsoleProgress()
-    request = acting.request(stack, config, context, name)
+    request = acting.request(stack, config, context, name, service=service)
     change = run.propose_start(request, service, image, share, progress, allow_dirty=allow_dirty)
     plan = change.service_plan
     if plan.canary is not None:
@@ -88,7 +88,7 @@ def promote(
 ) -> None:
     """Give the canary's image to all pods, by a rolling update, and take the canary away. `rollback` goes back."""
     progress = ConsoleProgress()
-    request = acting.request(stack, config, context, name)
+    request = acting.request(stack, config, context, name, service=service)
     change = run.propose_promote(request, service, progress, allow_dirty=allow_dirty)
     acting.say([f"image of {service}: {change.service_plan.image}", *change.delta.lines()])
     question, environment = f"promote the canary of {service}?", change.plan.environment
@@ -108,7 +108,7 @@ def abort(
 ) -> None:
     """Take the canary away, whatever state it is in. The stable pods are not touched. Never asks."""
     progress = ConsoleProgress()
-    request = acting.request(stack, config, context, name)
+    request = acting.request(stack, config, context, name, service=service)
     change = run.propose_abort(request, service, progress)
     if not change.delta.removed and change.draft.before == change.draft.after:
         out.print(f"nothing to change: {escape(service)} has no canary")

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from headroom import local, project
 from headroom.cli import options, target
-from headroom.cli.console import ConsoleProgress, out
+from headroom.cli.console import ConsoleProgress, out, remind
 from headroom.ops import checklist as lists
 from headroom.ops.checklist import Checklist, Group, Mark
 from headroom.ops.diff.markup import code, prose
@@ -64,6 +64,7 @@ def checklist(
         print(markdown(made))
         return
     _print(made)
+    remind("\n".join(item.command for item in made.items if item.command and item.mark is not Mark.done))
     if made.unseen:
         out.print(f"[dim]{escape(made.unseen)}: name one with --context, or headroom local up[/dim]")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 
@@ -27,6 +28,19 @@ out = _console(stderr=False)
 err = _console(stderr=True)
 
 HEARTBEAT_SECONDS = 15.0
+
+_here: list[str] = []
+
+
+def on_cluster(option: str) -> None:
+    """Remember the option that names the cluster of this run, `--context x`, for the commands that are printed."""
+    _here[:] = [option]
+
+
+def remind(words: str) -> None:
+    """Where a printed command lacks the option that names this run's cluster, say so: it would act on another one."""
+    if _here and re.search(r"\b(headroom|kubectl) [a-z]", words) and _here[0] not in words:
+        err.print(f"  [yellow]with {escape(_here[0])}[/yellow], as here: without it a command is for another cluster")
 
 
 def confirm(question: str, *, where: str = "") -> None:

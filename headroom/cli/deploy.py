@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from headroom import local
 from headroom.cli import acting, options
-from headroom.cli.console import ConsoleProgress, confirm, err, out
+from headroom.cli.console import ConsoleProgress, confirm, err, out, remind
 from headroom.engine import select
 from headroom.engine.model import Action, Change, Changes
 from headroom.ops import deploy, history, reshard
@@ -105,13 +105,14 @@ def down(
             f"delete stack {stack}{' and all its data' if delete_data else ''}?", where=f" on {request.target.title}"
         )
     result = engine.down(deploy.bare(request), progress, delete_data=delete_data)
-    history.forget(request.target.kubectl, request.plan().namespace)
+    history.forget(request.target.kubectl, result.namespace)
     show(result.changes)
     for kept in result.kept:
         out.print(f"kept, it holds data: {escape(kept)}")
     if result.kept:
-        namespace = request.plan().namespace
-        out.print(f"delete the data too: headroom down --stack {stack} --delete-data {namespace}")
+        command = f"headroom down --stack {stack} --delete-data {result.namespace}"
+        out.print(f"delete the data too: {escape(command)}")
+        remind(command)
 
 
 def show(changes: Changes, *, unchanged: bool = True, most_created: int | None = None) -> None:

@@ -14,7 +14,7 @@ from headroom import project
 from headroom.capacity import demand as demands
 from headroom.capacity import plan as plans
 from headroom.cli import options, target
-from headroom.cli.console import ConsoleProgress, out
+from headroom.cli.console import ConsoleProgress, out, remind
 from headroom.ops import doctor as clinic
 from headroom.ops.doctor import Diagnosis, Finding, Severity
 from headroom.progress import step
@@ -81,6 +81,7 @@ def _print(found: Diagnosis) -> None:
     ]
     well = all(f.severity is Severity.note for f in found.findings)
     out.print(", ".join((["[green]nothing is wrong[/green]"] if well else []) + counts))
+    remind("\n".join(finding.fix for finding in found.findings))
     for unseen in found.unseen:
         out.print(f"[dim]not looked at: {escape(unseen.what)} ({escape(unseen.why)})[/dim]")
 

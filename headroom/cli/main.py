@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from headroom.cli.console import err, out
+from headroom.cli.console import err, out, remind
 from headroom.errors import HeadroomError, InputError
 
 INTERRUPTED = 130
@@ -81,6 +81,7 @@ def main(args: list[str] | None = None) -> None:
         err.print(f"[red]error:[/red] {escape(error.message)}")
         if error.fix:
             err.print(f"  [green]fix:[/green] {escape(error.fix)}")
+            remind(error.fix)
         sys.exit(error.exit_code)
     except typer.TyperException as error:
         words = error.format_message()
@@ -89,13 +90,16 @@ def main(args: list[str] | None = None) -> None:
             err.print(f"[red]error:[/red] {escape(words)}")
             err.print(f"  [green]fix:[/green] {escape(context.command_path if context else 'headroom')} --help")
         sys.exit(InputError.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:  # the answer to a question
+        err.print("nothing was changed.")
+        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:  # `headroom plan | head`
         sys.stderr.close()
         sys.exit(0)
     if code == INTERRUPTED:  # typer gives Ctrl-C back as this code
-        err.print("stopped. Nothing is left half-way: run the same command again to go on.")
+        err.print("stopped. What was done stays: the same command goes on from there.")
     sys.exit(code if isinstance(code, int) else 0)
 
 

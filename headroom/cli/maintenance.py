@@ -41,7 +41,7 @@ def on(
 ) -> None:
     """No pods from now on, until `off`. Refused in prod without --yes-prod."""
     progress = ConsoleProgress()
-    request = acting.request(stack, config, context, name)
+    request = acting.request(stack, config, context, name, service=service)
     change = maintenance.propose(request, service, progress, on=True, yes_prod=yes_prod, allow_dirty=allow_dirty)
     _go(request, change, progress, dry_run=dry_run, yes=yes or yes_prod)
 
@@ -59,7 +59,7 @@ def off(
 ) -> None:
     """The planned pods again, at once."""
     progress = ConsoleProgress()
-    request = acting.request(stack, config, context, name)
+    request = acting.request(stack, config, context, name, service=service)
     change = maintenance.propose(request, service, progress, on=False, allow_dirty=allow_dirty)
     _go(request, change, progress, dry_run=dry_run, yes=yes)
 

@@ -41,6 +41,14 @@ ConfigFile = Annotated[
 ClusterName = Annotated[str, typer.Option("--name", help="Which embedded cluster; several can run side by side.")]
 
 
+def named(context: typer.Context, stack: str, config: Path | None) -> str:
+    """The stack's name: as --stack has it, else as the file of --config is called."""
+    given = context.get_parameter_source("stack")
+    if config is None or given is None or given.name != "DEFAULT":
+        return stack
+    return config.name.removeprefix("Pulumi.").partition(".")[0] or stack
+
+
 def seconds(least: str, most: str) -> Callable[[str | float], float]:
     """The parser of an option that takes a time with its unit, `90s` or `5m`: seconds, from `least` to `most`.
 

@@ -26,6 +26,7 @@ class Format(StrEnum):
 
 
 def plan(
+    context: typer.Context,
     stack: options.Stack = "local",
     config: options.ConfigFile = None,
     format_: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.table,
@@ -37,6 +38,7 @@ def plan(
 
     Needs no cluster, no Pulumi CLI and no secrets. A plan that cannot work exits 2 and says what to change.
     """
+    stack = options.named(context, stack, config)
     file = config or project.stack_file(stack)
     made = plans.make(demands.load(stack, file), months=demands.months(in_))
     match format_:

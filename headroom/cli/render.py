@@ -15,6 +15,7 @@ from headroom.engine import render as engine
 
 
 def render(
+    context: typer.Context,
     out_: Annotated[Path, typer.Option("--out", "-o", help="The folder to write to; made when missing.")],
     stack: options.Stack = "local",
     config: options.ConfigFile = None,
@@ -26,6 +27,7 @@ def render(
 
     Byte-identical when nothing changed. Secrets are left out and listed by name unless --with-secrets is given.
     """
+    stack = options.named(context, stack, config)
     rendered = engine.render(project.root(), stack, config_file=config)
     written = engine.write(rendered, out_, with_secrets=with_secrets)
     for warning in rendered.warnings:

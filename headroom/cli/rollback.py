@@ -46,7 +46,7 @@ def rollback(
     Data does not go back: schemas and contents of the stores stay as they are.
     """
     progress = ConsoleProgress()
-    request = acting.request(stack, config, context, name)
+    request = acting.request(stack, config, context, name, service=service)
     if list_:
         _list(history.read(request.target.kubectl, back.namespace(request)))
         return

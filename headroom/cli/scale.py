@@ -10,8 +10,8 @@ from rich.markup import escape
 from headroom.cli import acting, options
 from headroom.cli.console import ConsoleProgress, out
 from headroom.errors import InputError
+from headroom.ops.scale import bounds, run
 from headroom.ops.scale import gradual as by_steps
-from headroom.ops.scale import run
 from headroom.ops.scale.run import Ask, Proposal
 
 
@@ -70,7 +70,7 @@ def scale(
     """
     _check(to, because, cpu, memory, restore, gradual)
     progress = ConsoleProgress()
-    request = acting.request(stack, config, context, name)
+    request = acting.request(stack, config, context, name, service=service, also=bounds.POOLER)
     ask = Ask(service, to, because, cpu, memory, restore, force, allow_dirty)
     proposal = run.propose(request, ask, progress)
     if proposal.nothing:
@@ -91,6 +91,8 @@ def scale(
 
 
 def _check(to: int | None, because: str, cpu: str | None, memory: str | None, restore: bool, gradual: bool) -> None:
+    if to is not None:
+        bounds.counted(to)
     if restore and (to is not None or cpu or memory):
         raise InputError("--restore takes back; --to, --cpu and --memory ask for something new", fix="give one of them")
     if not restore and to is None and not cpu and not memory:

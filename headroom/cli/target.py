@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headroom import local
+from headroom.cli.console import on_cluster
 from headroom.engine.model import Target
 from headroom.errors import EnvironmentFailure
 
@@ -13,6 +14,7 @@ def resolve(context: str | None, name: str) -> tuple[Target, local.Cluster | Non
     Raises EnvironmentFailure when the embedded cluster is not up.
     """
     if context:
+        on_cluster(f"--context {context}")
         return Target.named(context), None
     cluster = local.find(name)
     if cluster is None:
@@ -20,4 +22,6 @@ def resolve(context: str | None, name: str) -> tuple[Target, local.Cluster | Non
             f"the embedded cluster {name!r} is not running",
             fix=f"headroom local up --name {name}, or name a cluster of yours with --context",
         )
+    if name != "headroom":
+        on_cluster(f"--name {name}")
     return Target.of(cluster), cluster

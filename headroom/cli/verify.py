@@ -18,7 +18,7 @@ from headroom import project
 from headroom.capacity import demand as demands
 from headroom.capacity import plan as plans
 from headroom.cli import options, target
-from headroom.cli.console import out
+from headroom.cli.console import out, remind
 from headroom.ops import verify as checks
 from headroom.ops.verify import Finding, Scene, Verdict
 
@@ -74,6 +74,7 @@ def verify(
     else:
         found = _once(checks.run(scene), format_)
         if format_ is Format.table:
+            remind("\n".join(finding.fix for finding in found))
             out.print(f"{_summary(found)} on {where.title}")
     if any(f.verdict is Verdict.failed for f in found):
         raise typer.Exit(1)

@@ -86,7 +86,7 @@ class AutomationEngine:
         if delete_data is not None:
             gone = _delete_data(deployment, rendered, progress)
             changes, kept = Changes((*changes.items, *gone), changes.warnings), ()
-        return Result(changes, time.monotonic() - start, kept)
+        return Result(changes, time.monotonic() - start, kept, namespace=rendered.namespace or "default")
 
     @contextmanager
     def _stack(self, deployment: Deployment, progress: Progress) -> Iterator[_Opened]:

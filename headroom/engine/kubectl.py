@@ -23,6 +23,8 @@ from headroom.progress import Progress, step
 TIMEOUT = 600.0
 """Seconds that one wave may take to get ready, or to go."""
 
+SECRETS_FIX = "install the Pulumi CLI, which can decrypt them, or give every part an `existingSecret`"
+
 
 class KubectlEngine:
     """See the module. `timeout` is in seconds, for each wave."""
@@ -34,8 +36,11 @@ class KubectlEngine:
 
     def preview(self, deployment: Deployment, progress: Progress) -> Changes:
         """What `up` would do, from a dry run on the server. Works before the namespace exists."""
-        _, planned, _ = self._plan(deployment, progress)
-        return planned.changes
+        rendered, planned, _ = self._plan(deployment, progress)
+        if not rendered.placeholders:
+            return planned.changes
+        warning = f"up will refuse: the values of some secrets are not known here; {SECRETS_FIX}"
+        return replace(planned.changes, warnings=(*planned.changes.warnings, warning))
 
     def up(self, deployment: Deployment, progress: Progress) -> Result:
         """Apply what differs, wave by wave, each wave ready before the next; then prune.
@@ -50,7 +55,7 @@ class KubectlEngine:
         if rendered.placeholders:
             raise EnvironmentFailure(
                 f"the values of these secrets are not known here: {', '.join(rendered.placeholders)}",
-                fix="install the Pulumi CLI, which can decrypt them, or give their values",
+                fix=SECRETS_FIX,
             )
         after = record.of(rendered, _namespace(rendered))
         warnings = planned.changes.warnings
@@ -110,7 +115,8 @@ class KubectlEngine:
         for r in found:
             record.remove(kubectl, r)
         gone = tuple(Change("delete", e.id.kind, e.id.namespace, e.id.name) for e in going)
-        return Result(Changes(gone), time.monotonic() - start, tuple(str(e.id) for e in kept))
+        kept_names = tuple(str(e.id) for e in kept)
+        return Result(Changes(gone), time.monotonic() - start, kept_names, namespace=namespace)
 
     def _plan(self, deployment: Deployment, progress: Progress) -> tuple[Rendered, Planned, Record | None]:
         kubectl = deployment.target.kubectl

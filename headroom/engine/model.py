@@ -104,12 +104,13 @@ class Changes:
 @dataclass(frozen=True)
 class Result:
     """What was done. `kept` are objects that hold data and were left alone, as `kind namespace/name`; `exports` are
-    the program's outputs without secret ones."""
+    the program's outputs without secret ones; `namespace` is the stack's."""
 
     changes: Changes
     seconds: float
     kept: tuple[str, ...] = ()
     exports: Mapping[str, Any] = field(default_factory=dict)
+    namespace: str = ""
 
 
 class Engine(Protocol):

@@ -72,7 +72,7 @@ def write(rendered: Rendered, out: Path, *, with_secrets: bool = False) -> tuple
     if with_secrets and rendered.placeholders:
         raise EnvironmentFailure(
             f"the values of these secrets are not known here: {', '.join(rendered.placeholders)}",
-            fix="render without --with-secrets, or give the values",
+            fix="render without --with-secrets, or name Secrets of your own in the stack file: `existingSecret`",
         )
     mark = f"{_MARK}{rendered.stack}\n"
     files = {out / name: o for name, o in _names(rendered).items() if with_secrets or not o.is_secret}

@@ -70,7 +70,7 @@ def status(name: str = "headroom") -> Status:
     state = paths.state(name)
     found = record.load(state)
     if found is None:
-        raise EnvironmentFailure(f"there is no cluster {name}", fix="headroom local up")
+        raise EnvironmentFailure(f"there is no cluster {name}", fix=f"headroom local up --name {name}")
     known = processes.parts(state)
     stopped = tuple(part for part, process in known.items() if not process.alive)
     api = Api(found.server, state)

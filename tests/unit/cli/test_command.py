@@ -159,3 +159,15 @@ def _wait_until_reading(pid: int) -> None:
             return
         subprocess.run(["sleep", "0.05"], check=True)
     pytest.fail("the command never came to read its file")
+
+
+def test_a_file_elsewhere_is_a_stack_of_its_own(stack_file: Path, tmp_path: Path) -> None:
+    assert "plan of mine" in run("plan", "--config", str(stack_file)).stdout
+    other, out = tmp_path / "Pulumi.other.yaml", tmp_path / "out"
+    other.write_text(stack_file.read_text())
+    assert run("render", "--config", str(stack_file), "--out", str(out)).returncode == 0
+    before = {f.name: f.read_bytes() for f in out.iterdir()}
+    done = run("render", "--config", str(other), "--out", str(out))
+    assert done.returncode == 2
+    assert "did not write" in done.stderr
+    assert {f.name: f.read_bytes() for f in out.iterdir()} == before

@@ -1,0 +1,127 @@
+"""`up` and `down` on a cluster of the user's: they ask before they act, and tell what they did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from headroom.cli import main
+from headroom.engine import select
+from headroom.engine.model import Change, Changes, Result
+
+FILE = """\
+config:
+  headroom:environment: dev
+  headroom:namespace: shop
+  headroom:services:
+    api:
+      preset: fastapi
+      image: registry.example/api:1.0.0
+      demand: {{targetRps: 900, latency: {{p99: {p99}}}}}
+      profile: {{rpsPerPod: 100, serviceTime: 8ms}}
+"""
+
+
+class Recorded:
+    """An engine that does nothing, and remembers what it was asked to do."""
+
+    name = "recorded"
+
+    def __init__(self) -> None:
+        self.acted: list[str] = []
+
+    def preview(self, *_: Any) -> Changes:
+        return Changes((Change("create", "ConfigMap", "shop", "x"),))
+
+    def up(self, *_: Any) -> Result:
+        self.acted.append("up")
+        return Result(Changes(()), 1.0, namespace="shop")
+
+    def down(self, *_: Any, delete_data: str | None = None) -> Result:
+        self.acted.append(f"down {delete_data}")
+        gone = Changes((Change("delete", "Deployment", "shop", "api"),))
+        return Result(gone, 1.0, ("persistentvolumeclaim shop/data",), namespace="shop")
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    made = Recorded()
+    monkeypatch.setattr(select, "choose", lambda *_: made)
+    return made
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file where a `kubectl` on PATH writes its arguments; it answers nothing."""
+    said, program = tmp_path / "calls", tmp_path / "bin" / "kubectl"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {said}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    return said
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    written = tmp_path / "Pulumi.mine.yaml"
+    written.write_text(FILE.format(p99="100ms"))
+    return written
+
+
+def run(*args: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main.main(list(args))
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+@pytest.mark.usefixtures("calls")
+def test_nobody_is_there_to_be_asked(
+    command: str, engine: Recorded, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command, "--stack", "mine", "--config", str(file), "--context", "theirs") == 2
+    assert engine.acted == []
+    told = capsys.readouterr().err
+    assert "stack mine" in told and "--yes" in told
+
+
+@pytest.mark.usefixtures("calls")
+def test_a_no_changes_nothing(
+    engine: Recorded, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no(*_: object, **__: object) -> None:
+        raise typer.Abort
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(typer, "confirm", no)
+    assert run("down", "--stack", "mine", "--config", str(file), "--context", "theirs") == 130
+    assert engine.acted == []
+    assert "nothing was changed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("p99", ["100ms", "30ms"])
+def test_what_went_and_what_stays_is_told_also_of_a_stack_that_cannot_work(
+    engine: Recorded, calls: Path, file: Path, p99: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(FILE.format(p99=p99))
+    assert run("down", "--stack", "mine", "--config", str(file), "--context", "theirs", "--yes") == 0
+    assert engine.acted == ["down None"]
+    told = capsys.readouterr()
+    assert "Deployment shop/api" in told.out
+    assert "kept, it holds data: persistentvolumeclaim shop/data" in told.out
+    assert "headroom down --stack mine --delete-data shop" in told.out
+    assert "with --context theirs" in told.err
+    assert "delete configmap headroom-history -n shop" in calls.read_text()
+
+
+@pytest.mark.parametrize(
+    "args", [("scale", "nope", "--to", "3", "--because", "x"), ("canary", "abort", "nope"), ("rollback", "nope")]
+)
+def test_a_service_that_is_not_there_is_told_before_a_cluster_is_missed(
+    args: tuple[str, ...], file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*args, "--stack", "mine", "--config", str(file), "--name", "nobody-made-this-one") == 2
+    assert "no service 'nope'" in capsys.readouterr().err
