@@ -62,7 +62,7 @@ def test_a_secret_in_the_clear_does_not_get_into_the_history(tmp_path: Path) -> 
     file = tmp_path / "Pulumi.x.yaml"
     file.write_text("config: {headroom:environment: dev, headroom:secrets: {redisApp: hunter2}}\n")
     with pytest.raises(InputError, match="is not encrypted"):
-        history.texts(Request("x", file, Target(Kubectl(Path("kubectl"), None), "nowhere"), None))
+        history.texts(Request("x", file, Target(Kubectl(Path("kubectl"), None, "none"), "nowhere"), None))
 
 
 def replica_set(number: int, ready: int) -> dict[str, object]:
