@@ -18,10 +18,14 @@ import yaml
 from typer.testing import CliRunner
 
 from headroom import local
+from headroom.capacity import demand as demands
+from headroom.capacity import plan as plans
 from headroom.cli.main import application
 from headroom.engine.model import Target
 from headroom.kubectl import Kubectl
 from headroom.local import processes, room
+from headroom.ops.verify import Scene, Verdict
+from headroom.ops.verify import redis as verify
 
 ROOT = Path(__file__).resolve().parents[3]
 DNS_SERVICE = ("kube-dns", "kube-system")
@@ -76,6 +80,18 @@ class Redis:
         script = f'REDISCLI_AUTH=$(cat /etc/redis-auth/redisAdmin) exec redis-cli --user admin -p {port} "$@"'
         command = ["exec", "-n", self.name, pod, "-c", "redis", "--", "sh", "-c", script, "sh", *words]
         return self.kubectl.run(*command, timeout=30).stdout.strip()
+
+    def failing(self) -> dict[str, str]:
+        """What `headroom verify` finds wrong with Redis: evidence by check."""
+        scene = Scene(plans.make(demands.load(self.name, self.file)), self.kubectl, real_pods=True)
+        found = list(verify.redis(scene))
+        assert found
+        return {f.check: f.evidence for f in found if f.verdict is not Verdict.passed}
+
+    def tilted(self) -> list[str]:
+        """The pods whose sentinel has hung and does not vote yet: for 30 s it does not trust its own clock."""
+        names = [p["metadata"]["name"] for p in self.pods()]
+        return [n for n in names if "sentinel_tilt:0" not in self.cli(n, "INFO", "sentinel", port=26379)]
 
     def url(self) -> str:
         (found,) = [
