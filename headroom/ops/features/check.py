@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 from headroom.errors import InputError
 from headroom.ops.features.table import Row, Table
@@ -48,7 +49,7 @@ def entity(row: Row, width: int | None) -> Entity:
     if "\0" in key:
         raise BadRow("entity_id holds a NUL, which PostgreSQL cannot store")
     try:
-        features = [float(value) for value in row.values]
+        features = [_number(value) for value in row.values]
     except (TypeError, ValueError):
         raise BadRow(_not_a_number(row)) from None
     if not features:
@@ -106,10 +107,17 @@ def check(table: Table, tell: Callable[[int], None] = lambda _: None) -> Checked
         return Checked(rows, width, hashlib.file_digest(file, "sha256").hexdigest())
 
 
+def _number(value: Any) -> float:
+    # float() takes 1_0 and the digits of every script, which is not what other readers of the file take them for.
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        raise ValueError(value)
+    return float(value)
+
+
 def _not_a_number(row: Row) -> str:
     for place, value in enumerate(row.values, start=1):
         try:
-            if isfinite(float(value)):
+            if isfinite(_number(value)):
                 continue
         except (TypeError, ValueError):
             pass

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from headroom.capacity.demand.problem import value_text
 from headroom.errors import EnvironmentFailure, InputError
 
 KEY = "entity_id"
 LISTS = "features"
 BATCH_ROWS = 10_000
+HEADER_BYTES = 1_000_000
 FIX = f"the file needs the column {KEY} and a column a feature (or, in Parquet, one column {LISTS} of lists)"
 
 
@@ -53,10 +56,10 @@ def open_table(path: Path) -> Table:
 
 def _columns(path: Path, names: Sequence[str]) -> tuple[int, list[int]]:
     """The place of the key and those of the features."""
-    if doubled := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"{path.name} has the column {doubled[0]!r} twice", fix="name every column once")
+    if doubled := sorted(name for name, times in Counter(names).items() if times > 1):
+        raise InputError(f"{path.name} has the column {value_text(doubled[0])} twice", fix="name every column once")
     if KEY not in names:
-        shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        shown = ", ".join(map(value_text, names[:5])) + (", …" if len(names) > 5 else "")
         raise InputError(f"{path.name} has no column {KEY} (it has {shown or 'none'})", fix=FIX)
     place = names.index(KEY)
     features = [n for n in range(len(names)) if n != place]
@@ -71,11 +74,15 @@ class _Csv:
     def __init__(self, path: Path) -> None:
         self.path = path
         with path.open("rb") as file:
-            header = file.readline(1_000_000)
+            header = file.readline(HEADER_BYTES + 1)
+        if len(header) > HEADER_BYTES:
+            raise InputError(f"{path.name}: its first line is longer than {HEADER_BYTES:,} bytes", fix=FIX)
         try:
             names = next(csv.reader([header.decode("utf-8-sig").rstrip("\r\n")]), [])
-        except (UnicodeDecodeError, csv.Error) as error:
+        except UnicodeDecodeError as error:
             raise InputError(f"{path.name} is no CSV in UTF-8: {error}", fix="write it again in UTF-8") from None
+        except csv.Error as error:
+            raise _no_csv(path, 1, error) from None
         self._names = names
         self._place, self._features = _columns(path, names)
         self.width: int | None = len(self._features)
@@ -83,20 +90,46 @@ class _Csv:
     def rows(self) -> Iterator[Row]:
         with self.path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
+            before = 0
             try:
                 next(reader, None)
+                before = reader.line_num
                 for cells in reader:
-                    number = reader.line_num
+                    number = before = reader.line_num
                     if not cells:
                         continue  # an empty line, such as the last one often is
                     if len(cells) != len(self._names):
                         yield Row(number, None, (), f"{len(cells)} columns, the header has {len(self._names)}")
                         continue
                     yield Row(number, cells[self._place], [cells[n] for n in self._features])
-            except (UnicodeDecodeError, csv.Error) as error:
+            except UnicodeDecodeError as error:
                 raise InputError(
-                    f"{self.path.name}:{reader.line_num + 1}: cannot be read: {error}", fix="write it again in UTF-8"
+                    f"{self.path.name}:{_undecodable(self.path)}: cannot be read: {error.reason}",
+                    fix="write it again in UTF-8",
                 ) from None
+            except csv.Error as error:
+                raise _no_csv(self.path, before + 1, error) from None
+
+
+def _no_csv(path: Path, line: int, error: csv.Error) -> InputError:
+    """`line` is where the row begins: where a quote is not closed, the reader stops far behind it."""
+    if "field limit" in str(error):
+        return InputError(
+            f"{path.name}:{line}: a field is longer than {csv.field_size_limit():,} characters",
+            fix='close the quote (") that is open there, or take that column out',
+        )
+    return InputError(f"{path.name}:{line}: is no CSV: {error}", fix="write it again as CSV")
+
+
+def _undecodable(path: Path) -> int:
+    """The first line that is not UTF-8: the reader decodes far ahead of the line that it is at."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 1
 
 
 class _Parquet:
@@ -125,7 +158,8 @@ class _Parquet:
             kind = schema.field(n).type.value_type if self._lists else schema.field(n).type
             if not (types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind)):
                 raise InputError(
-                    f"{path.name}: the column {schema.field(n).name!r} is {schema.field(n).type}, which is no number",
+                    f"{path.name}: the column {value_text(schema.field(n).name)} is {schema.field(n).type}, "
+                    "which is no number",
                     fix="write every feature as a number",
                 )
         self._columns = [schema.names[n] for n in features]

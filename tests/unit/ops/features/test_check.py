@@ -93,7 +93,10 @@ def test_a_thousand_bad_rows_are_counted_and_not_all_shown(csv_file: Write) -> N
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (("id,a", "x,1"), "no column entity_id (it has id, a)"),
+        (("id,a", "x,1"), "no column entity_id (it has 'id', 'a')"),
+        (("\x1b]0;x\x07id,a", "x,1"), "(it has '\ufffd]0;x\ufffdid', 'a')"),
+        (("entity_id,\x1b[2J,\x1b[2J", "x,1,2"), "the column '\ufffd[2J' twice"),
+        (("entity_id," + "a" * 1_000_000,), "first line is longer than 1,000,000 bytes"),
         (("entity_id", "x"), "no column beside entity_id"),
         (("entity_id,a,a", "x,1,2"), "the column 'a' twice"),
         (("entity_id,a",), "has no rows"),
@@ -114,13 +117,35 @@ def test_files_that_cannot_be_read(tmp_path: Path, csv_file: Write) -> None:
     with pytest.raises(InputError, match="no Parquet file"):
         open_table(csv_file("entity_id,a", "x,1", name="f.parquet"))
     latin = tmp_path / "latin.csv"
-    latin.write_bytes(b"entity_id,a\nm\xfcller,1\n")
-    with pytest.raises(InputError, match="cannot be read"):
+    latin.write_bytes(b"entity_id,a\n" + b"x,1\n" * 5 + b"m\xfcller,1\n")
+    with pytest.raises(InputError, match=r"latin\.csv:7: cannot be read") as refused:
         check(open_table(latin))
+    assert "UTF-8" in refused.value.fix
     words = pa.table({"entity_id": ["x"], "a": ["word"]})
     pq.write_table(words, tmp_path / "words.parquet")
     with pytest.raises(InputError, match="'a' is string, which is no number"):
         open_table(tmp_path / "words.parquet")
+
+
+@pytest.mark.parametrize("field", ["9" * 200_000, '"open\n' + "x,1\n" * 50_000])
+def test_a_field_that_never_ends_is_named_by_the_line_it_begins_on(csv_file: Write, field: str) -> None:
+    with pytest.raises(InputError, match=r"features\.csv:3: a field is longer than 131,072 characters") as refused:
+        check(open_table(csv_file("entity_id,a", "x,1", f"y,{field}")))
+    assert "quote" in refused.value.fix and "UTF-8" not in refused.value.fix
+    with pytest.raises(InputError, match=r"features\.csv:1: a field is longer"):
+        open_table(csv_file(f"entity_id,{'a' * 200_000}"))
+
+
+@pytest.mark.parametrize("text", ["1_0", "\u0661", "\uff11", "1\u00a0"])
+def test_only_plain_numbers_are_numbers(csv_file: Write, text: str) -> None:
+    with pytest.raises(InputError, match=r"line 2: feature 2 is .*, not a finite number"):
+        check(open_table(csv_file("entity_id,a,b", f"x,1,{text}")))
+
+
+def test_a_hundred_thousand_columns(csv_file: Write) -> None:
+    # Names that are counted one by one take 1e10 comparisons: minutes.
+    names = [f"f{n}" for n in range(100_000)]
+    assert open_table(csv_file(f"entity_id,{','.join(names)}")).width == 100_000
 
 
 @given(st.text(max_size=600), st.lists(st.one_of(st.none(), st.floats(), st.text(max_size=5)), max_size=4))
