@@ -6,7 +6,9 @@ that blow up, files that are too large or too deep, and what readers of YAML dis
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
@@ -38,9 +40,7 @@ _PLAIN |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false"
 def read(file: Path) -> dict[str, Any]:
     """The `config` of a stack file, as plain data. Raises InputError when the file is not one."""
     try:
-        if file.stat().st_size > LARGEST:
-            raise InputError(f"{file.name} is larger than {LARGEST // 1024 // 1024} MiB", fix="is it a stack file?")
-        text = file.read_bytes().decode("utf-8")
+        text = _content(file).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{file.name} is not UTF-8 text (byte {error.start})", fix="save it as UTF-8") from error
     except OSError as error:
@@ -61,6 +61,17 @@ def read(file: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise InputError(f"{file.name}: config must be a mapping, and is {value_text(config)}")
     return config
+
+
+def _content(file: Path) -> bytes:
+    # A device has no end and no size, and a pipe is waited for until somebody writes into it.
+    with open(file, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as opened:
+        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            raise InputError(f"{file} cannot be read: it is no regular file", fix="write it into a file, and name that")
+        found = opened.read(LARGEST + 1)
+    if len(found) > LARGEST:
+        raise InputError(f"{file.name} is larger than {LARGEST // 1024 // 1024} MiB", fix="is it a stack file?")
+    return found
 
 
 def parse(text: str, name: str) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -109,6 +112,21 @@ def test_no_such_file(tmp_path: Path) -> None:
         demand.load("x", tmp_path / "none.yaml")
     with pytest.raises(InputError, match="cannot be read"):
         demand.load("x", tmp_path)
+
+
+def test_a_device_is_refused() -> None:
+    with pytest.raises(InputError, match="/dev/null cannot be read: it is no regular file"):
+        demand.load("x", Path("/dev/null"))
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "Pulumi.x.yaml"
+    os.mkfifo(pipe)
+    program = "import sys, pathlib; from headroom.capacity import demand; demand.load('x', pathlib.Path(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, pipe], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "it is no regular file" in done.stderr
 
 
 def test_what_pulumi_adds_is_ignored(tmp_path: Path) -> None:
