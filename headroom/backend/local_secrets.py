@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from headroom.backend import secrets
-from headroom.errors import EnvironmentFailure
+from headroom.errors import EnvironmentFailure, InputError
 
 FILE = "secrets.json"
 
@@ -36,7 +36,15 @@ def ensure_local(path: Path, components: set[str]) -> dict[str, str]:
 
 
 def rotate_local(path: Path, name: str) -> None:
-    """Give the secret `name` of the file a new value. Raises InputError when the file has no such secret."""
+    """Give the secret `name` a new value. Raises InputError when there is no file, or no such secret in it."""
+    if not path.exists():  # looked at before the lock, which would make the folder of a cluster that there is not
+        cluster = path.parent.name
+        others = sorted(found.parent.name for found in path.parent.parent.glob(f"*/{FILE}"))
+        raise InputError(
+            f"the embedded cluster {cluster} has no secrets: there is no {path}",
+            fix=(f"--cluster with one of {', '.join(others)}; or " if others else "")
+            + f"headroom up --name {cluster}, which makes them",
+        )
     with _locked(path):
         held = _read(path)
         secrets.check_name(name, {known: secrets.REQUIRED[known] for known in held if known in secrets.REQUIRED})

@@ -152,6 +152,17 @@ def test_rotating_what_the_file_lacks_is_refused(tmp_path: Path) -> None:
     assert "redisApp" in caught.value.fix
 
 
+def test_rotating_for_a_cluster_without_secrets_says_so_and_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cluster demo has no secrets") as caught:
+        local_secrets.rotate_local(path_in(tmp_path), "redisApp")
+    assert caught.value.fix == "headroom up --name demo, which makes them"
+    assert list(tmp_path.iterdir()) == []
+    local_secrets.ensure_local(path_in(tmp_path).parents[1] / "mine" / local_secrets.FILE, {"redis"})
+    with pytest.raises(InputError) as caught:
+        local_secrets.rotate_local(path_in(tmp_path), "redisApp")
+    assert "--cluster with one of mine" in caught.value.fix
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"redisApp": 3}', '{"redisApp": "hunter2"'])
 def test_a_broken_file_is_said_without_quoting_it_and_left_alone(tmp_path: Path, text: str) -> None:
     path_in(tmp_path).parent.mkdir(parents=True)
