@@ -8,8 +8,10 @@ from importlib import import_module, metadata
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.markup import escape
 
+from headroom.capacity.demand.problem import value_text
 from headroom.cli.console import err, out, remind
 from headroom.errors import HeadroomError, InputError
 
@@ -38,6 +40,16 @@ COMMANDS = {
     "backend": ("headroom.cli.backend", "app"),
     "secrets": ("headroom.cli.secrets", "app"),
 }
+
+
+PLAIN = {
+    "int_parsing": "is not a whole number",
+    "int_from_float": "is not a whole number",
+    "float_parsing": "is not a number",
+    "greater_than_equal": "is less than {ge:g}",
+    "less_than_equal": "is more than {le:g}",
+}
+"""Pydantic's findings about a value on the command line."""
 
 
 def application(wanted: str | None = None) -> typer.Typer:
@@ -84,7 +96,7 @@ def main(args: list[str] | None = None) -> None:
             remind(error.fix)
         sys.exit(error.exit_code)
     except typer.TyperException as error:
-        words = error.format_message()
+        words = _plain(error)
         context = getattr(error, "ctx", None)
         if words:  # without words, the help that a bare group prints has just been shown
             err.print(f"[red]error:[/red] {escape(words)}")
@@ -101,6 +113,18 @@ def main(args: list[str] | None = None) -> None:
     if code == INTERRUPTED:  # typer gives Ctrl-C back as this code
         err.print("stopped. What was done stays: the same command goes on from there.")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _plain(error: typer.TyperException) -> str:
+    """The message of a command line that cannot be, in our words where pydantic checked the value."""
+    words, cause = error.format_message(), error.__cause__
+    if not isinstance(cause, ValidationError):
+        return words
+    for found in cause.errors(include_url=False):
+        rule = PLAIN.get(found["type"], found["msg"].removeprefix("Value error, "))
+        given = f"{value_text(found['input'])} " if found["type"] in PLAIN else ""
+        words = words.replace(found["msg"], given + rule.format(**found.get("ctx", {})))
+    return words
 
 
 def _version(show: bool) -> None:

@@ -98,6 +98,25 @@ def test_a_mistyped_command_is_exit_2_and_points_to_help(args: tuple[str, ...]) 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ("rollback --to abc", "'--to': 'abc' is not a whole number"),
+        ("rollback --to 1.5", "'--to': '1.5' is not a whole number"),
+        ("load x --rate fast", "'--rate': 'fast' is not a number"),
+        ("load x --rate 0", "'--rate': '0' is less than 0.1"),
+        ("plan --format xml", "'xml' is not one of 'table', 'json', 'markdown'"),
+        ("local up --with x --with monitoring", "'x' is not one of"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_in_plain_words(args: str, words: str) -> None:
+    done = run(*args.split())
+    assert done.returncode == 2
+    told = " ".join(done.stderr.split())
+    assert words in told
+    assert "Value error" not in told and "Input should" not in told
+
+
 @pytest.mark.parametrize("command", ["preview", "up", "down", "verify"])
 def test_without_a_cluster_it_says_how_to_get_one(command: str) -> None:
     done = run(command, "--stack", "local", "--name", "nobody-made-this-one")
