@@ -107,10 +107,14 @@ def _partition(region: str) -> str:
     regions = _regions()
     if region in regions:
         return regions[region]
-    near = [name for name in sorted(regions) if name.partition("-")[0] == region.partition("-")[0]] or ["us-east-1"]
+    asked = region.strip().casefold()
+    near = [name for name in sorted(regions) if name.partition("-")[0] == asked.partition("-")[0]]
+    near = near or sorted(name for name, place in _places().items() if len(asked) > 2 and asked in place.casefold())
     raise InputError(
         f"{region!r} is not an AWS region with S3",
-        fix=f"--region with one of {', '.join(near)}; a newer region needs a newer boto3",
+        fix=f"--region with one of {', '.join(near)}; a newer region needs a newer boto3"
+        if near
+        else "--region with a region's code, for example eu-central-1 (Frankfurt) or us-east-1 (N. Virginia)",
     )
 
 
@@ -121,4 +125,15 @@ def _regions() -> dict[str, str]:
         name: partition
         for partition in session.get_available_partitions()
         for name in session.get_available_regions("s3", partition_name=partition)
+    }
+
+
+def _places() -> dict[str, str]:
+    """Where the regions with S3 are, such as `Europe (Frankfurt)`."""
+    partitions = botocore.session.get_session().get_data("endpoints")["partitions"]
+    return {
+        name: str(about.get("description", ""))
+        for partition in partitions
+        for name, about in partition["regions"].items()
+        if name in _regions()
     }

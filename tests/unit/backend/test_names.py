@@ -36,11 +36,25 @@ def test_a_bucket_that_s3_would_refuse_is_refused_with_the_rule(bucket: str) -> 
     assert "--bucket" in caught.value.fix
 
 
-@pytest.mark.parametrize("region", ["eu-west-9", "EU-WEST-1", "", "ireland", "eu-west-1 ", "us-east-1a"])
-def test_a_region_that_is_none_is_refused_with_those_there_are(region: str) -> None:
+@pytest.mark.parametrize(
+    ("region", "helps"),
+    [
+        ("eu-west-9", "one of eu-"),
+        ("EU-WEST-1", "eu-west-1"),
+        ("eu-west-1 ", "eu-west-1"),
+        ("us-east-1a", "us-east-1"),
+        ("frankfurt", "one of eu-central-1;"),
+        ("Ireland", "one of eu-west-1;"),
+        ("tokyo", "one of ap-northeast-1;"),
+        ("", "for example eu-central-1 (Frankfurt)"),
+        ("atlantis", "for example eu-central-1 (Frankfurt)"),
+    ],
+)
+def test_a_region_that_is_none_is_refused_with_what_helps(region: str, helps: str) -> None:
     with pytest.raises(InputError, match="is not an AWS region") as caught:
         naming.names("team-state", region)
-    assert "--region with one of" in caught.value.fix
+    assert caught.value.fix.startswith("--region with ")
+    assert helps in caught.value.fix
 
 
 def test_the_regions_named_are_near_the_one_asked_for() -> None:
