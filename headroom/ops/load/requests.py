@@ -13,6 +13,7 @@ SAMPLE_ENTITIES = 569
 """Of the sample that the inference image is trained on."""
 MOST_BODIES = 100_000
 KEY = "entity_id"
+NAMES = "--entities with a file of entity names, one a line; a CSV of features will do"
 
 
 def requests(
@@ -41,7 +42,7 @@ def requests(
 
 
 def _bodies(file: Path) -> tuple[str, ...]:
-    lines = _lines(file)
+    lines = _lines(file, "--body with a file of JSON documents, one a line")
     for number, line in enumerate(lines, start=1):
         try:
             json.loads(line)
@@ -51,16 +52,18 @@ def _bodies(file: Path) -> tuple[str, ...]:
 
 
 def _names(file: Path) -> list[str]:
-    names = [line.partition(",")[0].strip().strip('"') for line in _lines(file)]
+    names = [line.partition(",")[0].strip().strip('"') for line in _lines(file, NAMES)]
     return names[1:] if names[0] == KEY and len(names) > 1 else names
 
 
-def _lines(file: Path) -> list[str]:
+def _lines(file: Path, fix: str) -> list[str]:
     try:
         with file.open(encoding="utf-8") as opened:
             found = [line.strip() for line, _ in zip(opened, range(MOST_BODIES + 1), strict=False) if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read: {error}") from None
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}", fix=fix) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{file} is not UTF-8 text", fix=f"save it as UTF-8; {fix}") from None
     if not found:
-        raise InputError(f"{file} is empty", fix="one a line")
+        raise InputError(f"{file} is empty", fix=fix)
     return found

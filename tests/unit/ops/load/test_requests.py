@@ -63,6 +63,19 @@ def test_bodies_and_paths(lines: Callable[..., Path]) -> None:
         ask(service("prod", "inferadb"))
 
 
+@pytest.mark.parametrize(("option", "what"), [("entities", "entity names"), ("body", "JSON documents")])
+def test_a_file_that_is_not_there_or_none_says_what_it_should_be(
+    option: str, what: str, lines: Callable[..., Path], tmp_path: Path
+) -> None:
+    latin = tmp_path / "latin"
+    latin.write_bytes(b"m\xfcller\n")
+    for file in (tmp_path / "missing", tmp_path, latin, lines("", " ")):
+        with pytest.raises(InputError) as caught:
+            ask(service(), **{option: file})
+        assert f"--{option} with a file of {what}, one a line" in caught.value.fix
+        assert "Errno" not in caught.value.message and "codec" not in caught.value.message
+
+
 def test_an_address_that_is_given_needs_no_cluster() -> None:
     found = place(None, service(), "http://example.test:8080/api")
     assert (found.url, found.pods(), found.used()) == ("http://example.test:8080/api", [], None)
