@@ -8,10 +8,8 @@ from importlib import import_module, metadata
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.markup import escape
 
-from headroom.capacity.demand.problem import value_text
 from headroom.cli.console import err, out, remind
 from headroom.errors import HeadroomError, InputError
 
@@ -117,12 +115,14 @@ def main(args: list[str] | None = None) -> None:
 
 def _plain(error: typer.TyperException) -> str:
     """The message of a command line that cannot be, in our words where pydantic checked the value."""
+    from pydantic import ValidationError  # noqa: PLC0415  most commands need none of it
+
     words, cause = error.format_message(), error.__cause__
     if not isinstance(cause, ValidationError):
         return words
     for found in cause.errors(include_url=False):
         rule = PLAIN.get(found["type"], found["msg"].removeprefix("Value error, "))
-        given = f"{value_text(found['input'])} " if found["type"] in PLAIN else ""
+        given = f"{found['input']!r} " if found["type"] in PLAIN else ""
         words = words.replace(found["msg"], given + rule.format(**found.get("ctx", {})))
     return words
 
