@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import secrets as random
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from headroom import stackfile
 from headroom.backend.pulumi_cli import PulumiCli
+from headroom.capacity.parts import PartName
 from headroom.errors import InputError
 from headroom.progress import Progress, step
 
-Component = Literal["postgres", "pgbouncer", "redis", "h2o"]
 CONFIG_KEY = "headroom:secrets"
 
 # Letters and digits only: whole in a URL, a config file, a shell and an ACL line. 40 of 62 are 238 bits.
@@ -36,7 +36,7 @@ class SecretSpec:
     services log in with it: their pods roll, since they read it when they start.
     """
 
-    component: Component
+    component: PartName
     used_for: str
     rolls: tuple[str, ...] = ()
     clients: Literal["postgres", "redis", ""] = ""
@@ -75,7 +75,7 @@ class Stack:
         return (*spec.rolls, *self.clients.get(spec.clients, ()))
 
 
-def required(components: frozenset[str] | set[str]) -> dict[str, SecretSpec]:
+def required(components: Set[str]) -> dict[str, SecretSpec]:
     """The secrets that a stack with these components needs."""
     return {name: spec for name, spec in REQUIRED.items() if spec.component in components}
 

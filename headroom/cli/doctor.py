@@ -13,6 +13,7 @@ from rich.markup import escape
 from headroom import project
 from headroom.capacity import demand as demands
 from headroom.capacity import plan as plans
+from headroom.capacity.parts import PARTS
 from headroom.cli import options, target
 from headroom.cli.console import ConsoleProgress, out, remind
 from headroom.ops import doctor as clinic
@@ -33,7 +34,7 @@ COLOURS = {Severity.error: "red", Severity.warning: "yellow", Severity.note: "bl
 def doctor(
     service: Annotated[
         str | None,
-        typer.Argument(help="A service, or postgres, pgbouncer, redis, h2o. [default: all]", show_default=False),
+        typer.Argument(help=f"A service, or {', '.join(PARTS)}. [default: all]", show_default=False),
     ] = None,
     stack: options.Stack = "local",
     context: options.Context = None,

@@ -10,6 +10,7 @@ from typing import Any
 
 from headroom import stackfile
 from headroom.backend import secrets as backend_secrets
+from headroom.capacity.parts import PARTS
 from headroom.errors import InputError
 
 PLACEHOLDER = "(secret: not known here)"
@@ -72,7 +73,7 @@ def with_passwords(config: StackConfig) -> StackConfig:
     `headroom secrets init`, but not applied. A part with an `existingSecret` needs none."""
     if "headroom:environment" not in config.values:  # another program than ours
         return config
-    parts = {part: config.values.get(f"headroom:{part}") for part in ("postgres", "pgbouncer", "redis", "h2o")}
+    parts = {part: config.values.get(f"headroom:{part}") for part in PARTS}
     if parts["postgres"]:
         parts["pgbouncer"] = parts["pgbouncer"] or "{}"
     needing = {part for part, text in parts.items() if text and "existingSecret" not in _object(text)}

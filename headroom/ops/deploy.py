@@ -13,6 +13,7 @@ from headroom import local, project
 from headroom.backend import local_secrets, secrets
 from headroom.capacity import demand as demands
 from headroom.capacity import plan as plans
+from headroom.capacity.parts import PARTS
 from headroom.capacity.plan import Plan
 from headroom.engine.model import Deployment, Target
 from headroom.local import images
@@ -77,7 +78,7 @@ def _with_built_images(request: Request, plan: Plan, progress: Progress) -> Path
         if service.canary is not None and (name := _ours(service.canary.image)) is not None:
             given["canary"]["image"] = refs[name]
     own: dict[str, Any] = config.setdefault("headroom:images", {})
-    for part in ("postgres", "pgbouncer", "redis", "h2o"):
+    for part in PARTS:
         sized = getattr(plan, part)
         if sized is not None and _ours(sized.image) is not None:
             own[part] = refs[part]
@@ -93,9 +94,9 @@ def _images(plan: Plan) -> Iterator[str]:
         yield service.image
         if service.canary is not None:
             yield service.canary.image
-    for part in (plan.postgres, plan.pgbouncer, plan.redis, plan.h2o):
-        if part is not None:
-            yield part.image
+    for part in PARTS:
+        if (sized := getattr(plan, part)) is not None:
+            yield sized.image
 
 
 def _ours(image: str) -> str | None:

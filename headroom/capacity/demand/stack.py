@@ -18,12 +18,13 @@ from headroom.capacity.demand.prices import PricesDemand
 from headroom.capacity.demand.problem import Problem
 from headroom.capacity.demand.redis import RedisDemand
 from headroom.capacity.demand.services import ServiceDemand
+from headroom.capacity.parts import PARTS
 
-COMPONENTS = frozenset({"postgres", "pgbouncer", "redis", "h2o", "total"})
+COMPONENTS = frozenset({*PARTS, "total"})
 # Names that the components give to their own objects; a service of that name would fight over them.
 _TAKEN = re.compile(r"(?:pg-shard|h2o|redis|pgbouncer)-.*")
 # Secrets of the components: a service that could name one would hold an administrator's password.
-_HIDDEN = re.compile(r"(?:postgres|redis|h2o|pgbouncer)-(?:passwords?|auth|login|client)(?:-.*)?")
+_HIDDEN = re.compile(rf"(?:{'|'.join(PARTS)})-(?:passwords?|auth|login|client)(?:-.*)?")
 # Where Prometheus is: a namespace of ours starts closed, which would cut it off, and its pods may scrape every part.
 MONITORING = "monitoring"
 
@@ -75,8 +76,7 @@ class StackDemand(Part):
             )
 
     def _check_secret(self, service: ServiceDemand, at: tuple[str, str]) -> None:
-        parts = (self.postgres, self.pgbouncer, self.redis, self.h2o)
-        held = {getattr(part, "existing_secret", None) for part in parts} - {None}
+        held = {getattr(getattr(self, part), "existing_secret", None) for part in PARTS} - {None}
         name = service.existing_secret
         if name is not None and (name in held or _HIDDEN.fullmatch(name)):
             raise Problem(

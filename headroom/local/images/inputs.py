@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headroom import project
+from headroom.capacity.parts import PARTS
 from headroom.errors import InputError
 from headroom.local.images import base
 
-NAMES = ("inference", "postgres", "pgbouncer", "redis", "h2o")
+NAMES = ("inference", *PARTS)
 # Folders and files, besides its own folder in images/, that an image's Containerfile copies from.
 ALSO = {
     "inference": ("inference",),

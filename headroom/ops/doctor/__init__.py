@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from headroom.capacity.demand import StackDemand
+from headroom.capacity.parts import PARTS
 from headroom.capacity.plan.model import Plan
 from headroom.errors import InputError
 from headroom.kubectl import Kubectl
-from headroom.ops.doctor import objects, traffic
+from headroom.ops.doctor import traffic
 from headroom.ops.doctor.collect import collect
 from headroom.ops.doctor.model import Diagnosis, Finding, Severity
 from headroom.ops.doctor.rules import RULES
@@ -31,7 +32,7 @@ def examine(
 
 def check(plan: Plan, component: str | None) -> None:
     """Raises InputError for a component that the stack has not."""
-    known = [s.key for s in plan.services] + [p for p in objects.PARTS if getattr(plan, p) is not None]
+    known = [s.key for s in plan.services] + [p for p in PARTS if getattr(plan, p) is not None]
     if component is not None and component not in known:
         raise InputError(
             f"stack {plan.stack} has no service or part {component!r}", fix=f"choose one of {', '.join(known)}"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from headroom.capacity.parts import PARTS
 from headroom.capacity.plan.model import Plan, Resources, ServicePlan
 from headroom.kubectl import Manifest
 from headroom.ops.ages import age
 from headroom.ops.doctor.snapshot import Snapshot
 
-PARTS = ("postgres", "pgbouncer", "redis", "h2o")
 _SHOWN = 5
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from headroom.capacity.parts import PARTS
 from headroom.capacity.plan.model import Plan
 from headroom.ops.doctor import objects
 from headroom.ops.doctor.model import Finding, Severity
@@ -56,7 +57,7 @@ def _because(image: str, reason: str, message: str) -> str:
 def _fix(plan: Plan, component: str, image: str, message: str) -> str:
     if image.startswith(_BUILT_HERE):
         return f"headroom up --stack {plan.stack} (it builds and loads the images of the embedded cluster)"
-    key = f"headroom:images.{component}" if component in objects.PARTS else f"headroom:services.{component}.image"
+    key = f"headroom:images.{component}" if component in PARTS else f"headroom:services.{component}.image"
     if any(w in message.lower() for w in ("unauthorized", "denied", "forbidden")):
         return f"name a pull secret in headroom:images.pullSecrets, then headroom up --stack {plan.stack}"
     return f"set {key} to an image that is there, then headroom up --stack {plan.stack}"
