@@ -52,7 +52,7 @@ class Ward:
         assert done.exit_code == (1 if errors else 0)
         return list(found["findings"])
 
-    def finds(self, anchor: str, component: str, seconds: float = 120) -> dict[str, Any]:
+    def finds(self, anchor: str, component: str = "", seconds: float = 120) -> dict[str, Any]:
         """Ask until the symptom is found."""
         said: list[dict[str, Any]] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -114,7 +115,7 @@ def test_pgbouncer_that_lets_clients_wait(ward: Any) -> None:
     ward.kubectl.run(*inside, "PAUSE")
     try:
         password = ward.secret("postgres-passwords", "postgresApp")
-        dsn = f"host={ward.address('pgbouncer')} port=6432 user=features dbname=features sslmode=prefer"
+        dsn = f"host={ward.address('pgbouncer')} port=6432 user=features dbname=features_0 sslmode=prefer"
 
         def ask() -> None:
             with contextlib.suppress(psycopg.Error), psycopg.connect(dsn, password=password) as connection:
@@ -206,10 +207,15 @@ def test_a_volume_that_is_full(ward: Any) -> None:
 
 @pytest.mark.slow
 def test_a_node_whose_kubelet_is_gone(ward: Any) -> None:
+    """Much cannot be looked at then; that is told beside it."""
+
+    def unwell() -> Any:
+        said = json.loads(ward.headroom("doctor", "--format", "json").stdout)["findings"]
+        return next((f for f in said if f["anchor"] == "node-is-not-well"), None)
+
     faults.stop(ward.cluster, "kubelet")
     try:
-        found = ward.finds("node-is-not-well", seconds=180)
-        assert found["symptom"] == "is not ready"
+        assert ward.until(unwell, 180, lambda: "the node is well")["symptom"] == "is not ready"
     finally:
         faults.start(ward.cluster)
     ward.well(seconds=300)
