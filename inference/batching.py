@@ -86,8 +86,13 @@ class Batcher(Generic[Out]):
         limit = self._batch_limit
         if len(rows) <= limit:
             return await self._one(rows, until)
-        async with asyncio.TaskGroup() as group:
-            parts = [group.create_task(self._one(rows[at : at + limit], until)) for at in range(0, len(rows), limit)]
+        starts = range(0, len(rows), limit)
+        try:
+            async with asyncio.TaskGroup() as group:
+                parts = [group.create_task(self._one(rows[at : at + limit], until)) for at in starts]
+        except ExceptionGroup as failures:
+            # The request fails as its first part did; a group is nothing that an answer can be made of.
+            raise failures.exceptions[0] from None
         return [result for part in parts for result in part.result()]
 
     def close(self) -> None:

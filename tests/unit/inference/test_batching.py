@@ -166,6 +166,20 @@ async def test_many_rows_go_in_parts_so_that_others_get_between(gate: Gate) -> N
     assert gate.batches == [4, 4, 2]
 
 
+async def test_many_rows_fail_as_one_request_does(gate: Gate) -> None:
+    made = batcher(gate, threads=1)
+    blocking = asyncio.create_task(made.predict(row(0), time.monotonic() + 30))
+    await until(lambda: gate.busy == 1)
+    late = asyncio.create_task(made.predict(np.arange(12.0).reshape(-1, 1), time.monotonic() + 0.05))
+    await asyncio.sleep(0.1)
+    gate.open.set()
+    with pytest.raises(DeadlineExceeded):
+        await late
+    with pytest.raises(ModelFailed):
+        await made.predict(np.full((12, 1), -1.0), time.monotonic() + 30)
+    assert await blocking == [0.0]
+
+
 async def test_the_loop_goes_on_while_the_model_works() -> None:
     """A heartbeat beside a model that takes 0.3 s a call in all threads."""
 
