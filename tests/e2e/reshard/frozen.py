@@ -1,5 +1,5 @@
-"""A client for the tests: it reads `KEY VALUE` lines and writes them with the map that it has, as `frozen.py ADDRESS`
-with the map on its first line. Each answer: why it had to try again, and who owns what by now."""
+"""A client for the tests: its first line is an address and a map, `KEY VALUE` lines after it are written with that map.
+Each answer: why it had to try again, and the versions of the map that it had before and after."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ UPSERT = (
 )
 
 
-async def main(address: str) -> None:
+async def main() -> None:
     given = json.loads(sys.stdin.readline())
     why: list[str] = []
     first = KnownMap(BucketMap.of(given["version"], given["owners"]))
-    async with Shards(address, buckets=first, on_retry=lambda _, reason: why.append(str(reason))) as shards:
+    async with Shards(given["address"], buckets=first, on_retry=lambda _, reason: why.append(str(reason))) as shards:
         await shards.read([f"warm-{n}" for n in range(64)], READ, Deadline.after(20))
         print("ready", flush=True)
         for line in sys.stdin:
@@ -33,4 +33,4 @@ async def main(address: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main())

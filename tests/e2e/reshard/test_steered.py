@@ -30,7 +30,7 @@ def test_paused_crowded_out_aborted_and_moved_back(store: Store, load: Callable[
     site = store.site
     store.resize(2)
     keys = store.fill(20_000, "steered")
-    writing = load(writers=2, deadline_s=20.0)
+    writing = load(writers=2, deadline_s=60.0)
     with writing.running():
         growing = Resizing(store, 3)
         growing.further(2, 5)
@@ -139,12 +139,13 @@ def frozen_client(store: Store) -> Iterator[tuple[subprocess.Popen[str], BucketM
     program = Path(__file__).with_name("frozen.py")
     root = str(program.parents[3])
     client = subprocess.Popen(
-        [sys.executable, str(program), store.site.address()],
+        [sys.executable, str(program)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env={**os.environ, "PYTHONPATH": root},
     )  # fmt: skip
     assert client.stdin and client.stdout
     try:
-        client.stdin.write(json.dumps({"version": old.version, "owners": old.owners}) + "\n")
+        given = {"address": store.site.address(), "version": old.version, "owners": old.owners}
+        client.stdin.write(json.dumps(given) + "\n")
         assert client.stdout.readline() == "ready\n"
         yield client, old
     finally:
