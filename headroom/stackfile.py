@@ -12,15 +12,7 @@ from headroom.errors import InputError
 
 def document(file: Path) -> dict[str, Any]:
     """The document of a YAML file as plain data, as the plan reads it; empty for an empty file. Raises InputError."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}", fix="name a stack file that exists") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not UTF-8 text", fix="save it as UTF-8") from error
-    if len(text) > source.LARGEST:
-        raise InputError(f"{file} is larger than {source.LARGEST // 1024 // 1024} MiB", fix="is it a stack file?")
-    content = _plain(source.parse(text, file.name))
+    content = _plain(source.document(file))
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -39,13 +39,7 @@ _PLAIN |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false"
 
 def read(file: Path) -> dict[str, Any]:
     """The `config` of a stack file, as plain data. Raises InputError when the file is not one."""
-    try:
-        text = _content(file).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file.name} is not UTF-8 text (byte {error.start})", fix="save it as UTF-8") from error
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}", fix="name a stack file that exists") from error
-    content = parse(text, file.name)
+    content = document(file)
     if content is None:
         raise InputError(f"{file.name} is empty", fix="write at least config: {headroom:environment: dev}")
     if not isinstance(content, dict):
@@ -61,6 +55,17 @@ def read(file: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise InputError(f"{file.name}: config must be a mapping, and is {value_text(config)}")
     return config
+
+
+def document(file: Path) -> Any:
+    """All that a YAML file holds, see `parse`. Raises InputError for what cannot be read."""
+    try:
+        text = _content(file).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file.name} is not UTF-8 text (byte {error.start})", fix="save it as UTF-8") from error
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}", fix="name a stack file that exists") from error
+    return parse(text, file.name)
 
 
 def _content(file: Path) -> bytes:
