@@ -108,7 +108,8 @@ def test_three_times_what_it_can_carry(site: Any) -> None:
     memory = used_bytes(site)
     found = generator.run(site.url, shape, 3 * capacity, 30, Silent())
     assert found.accepted > 0.3 * capacity * found.seconds
-    assert found.refused > found.due / 3
+    # What the generator, which shares the machine, could not send at that rate tells nothing of the service.
+    assert found.refused > (found.due - found.unsent) / 3
     # Nothing hangs, nothing is late, nothing else goes wrong: it is served within its deadline, or told to return.
     assert (found.unknown, found.failed, found.silent) == (0, 0, 0), f"{found}\n{site.failures()}"
     assert found.p99_ms < 1000 * (DEADLINE_S + PATIENCE_S)
