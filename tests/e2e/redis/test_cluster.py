@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
+from redis.crc import key_slot
 
 from headroom.errors import EnvironmentFailure, InputError
 from headroom.local import faults
@@ -42,16 +44,20 @@ def healthy(redis: Any, masters: int, eventually: Callable[..., Any]) -> None:
 
 
 @pytest.mark.slow
-def test_a_master_is_killed(sharded: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("time_", range(5))
+def test_a_master_is_killed(
+    sharded: Any, ledger: Callable[..., Any], eventually: Callable[..., Any], time_: int
+) -> None:
     healthy(sharded, 3, eventually)
     writing = ledger(sharded)
-    before = sharded.masters()[0]
+    before = sharded.masters()[time_ % 3]
     faults.kill(sharded.cluster, sharded.name, before, "redis")
     writing.writes_again()
     sharded.whole(6)
     healthy(sharded, 3, eventually)
     told, kept = writing.ask("tell"), writing.ask("check")
     print(told, kept)
+    assert told["longest_gap_s"] <= FAILOVER_SECONDS
     assert kept["lost"] <= LOSS_SECONDS * 250
 
 
@@ -163,6 +169,59 @@ def test_a_master_that_hangs(
     print(told, kept)
     assert told["longest_gap_s"] <= FAILOVER_SECONDS
     assert kept["lost"] <= LOSS_SECONDS * 250
+
+
+@pytest.mark.slow
+def test_a_master_that_is_cut_off_stops_accepting(
+    sharded: Any, ledger: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    """No split brain past the node timeout: the minority knows that it is one, while the majority elects another."""
+    healthy(sharded, 3, eventually)
+    writing = ledger(sharded)
+    before = sharded.masters()[0]
+    key = own_key(sharded, before)
+    assert sharded.cli(before, "SET", key, "whole") == "OK"
+    others = [p["metadata"]["name"] for p in sharded.pods() if p["metadata"]["name"] != before]
+    began = time.monotonic()
+    with faults.cut_off(sharded.cluster, sharded.name, before):
+        eventually(lambda: any(sharded.cli(pod, "SET", key, "other side") == "OK" for pod in others), 60)
+        seconds = time.monotonic() - began
+        time.sleep(max(0.0, LOSS_SECONDS + 2 - seconds))
+        refused = sharded.cli(before, "SET", key, "split brain")
+        assert "CLUSTERDOWN" in refused, refused
+    healthy(sharded, 3, eventually)
+    writing.writes_again()
+    told, kept = writing.ask("tell"), writing.ask("check")
+    print(f"the other side accepted after {seconds:.1f} s", told, kept)
+    assert "other side" in [sharded.cli(pod, "GET", key) for pod in others]
+    assert kept["lost"] <= LOSS_SECONDS * 250
+
+
+def own_key(redis: Any, pod: str) -> str:
+    """A key in a slot that a pod serves."""
+    (line,) = [each for each in redis.cli(pod, "CLUSTER", "NODES").splitlines() if "myself" in each]
+    first, _, last = line.split()[8].partition("-")
+    return next(f"key-{n}" for n in range(SLOTS) if int(first) <= key_slot(f"key-{n}".encode()) <= int(last or first))
+
+
+@pytest.mark.slow
+def test_verify_says_what_is_lost(sharded: Any, eventually: Callable[..., Any]) -> None:
+    """A master and its replica at once: their slots are served by nobody, and the others go on."""
+    healthy(sharded, 3, eventually)
+    eventually(lambda: not sharded.failing(), 60, lambda: str(sharded.failing()))
+    before = sharded.masters()[0]
+    names = sharded.cli(before, "INFO", "replication")
+    (replica,) = [p["metadata"]["name"] for p in sharded.pods() if f"slave0:ip={p['status']['podIP']}," in names]
+    with (
+        faults.frozen(sharded.cluster, sharded.name, before),
+        faults.frozen(sharded.cluster, sharded.name, replica),
+    ):
+        told = eventually(
+            lambda: found if "slots" in (found := sharded.failing()) else None, 60, lambda: str(sharded.failing())
+        )
+        assert set(told) == {"nodes", "masters", "cluster_state", "slots", "replication"}
+    healthy(sharded, 3, eventually)
+    eventually(lambda: not sharded.failing(), 60, lambda: str(sharded.failing()))
 
 
 @pytest.mark.slow
