@@ -62,9 +62,11 @@ def _pod(kubectl: Kubectl, pod: Manifest) -> Iterator[str]:
     yield f"pod {identity.name} is {phase}: {waiting_reason(pod) or 'no reason given'}"
     yield from (f"  {line}" for line in _events(kubectl, identity))
     for container in _containers(pod.get("status") or {}):
-        if container.get("ready") or not (container.get("restartCount") or container.get("state", {}).get("running")):
+        state = container.get("state") or {}
+        failed = (state.get("terminated") or {}).get("exitCode")
+        if container.get("ready") or not (container.get("restartCount") or state.get("running") or failed):
             continue
-        previous = ["--previous"] if (container.get("state") or {}).get("waiting") else []
+        previous = ["--previous"] if state.get("waiting") else []
         done = kubectl.run(
             *("logs", identity.name, "-n", identity.namespace, "-c", container["name"], f"--tail={_LOG_LINES}"),
             *previous,

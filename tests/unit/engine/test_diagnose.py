@@ -1,0 +1,56 @@
+"""What is said of an object that failed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from headroom.engine import diagnose
+from headroom.kubectl import Kubectl
+
+JOB = {
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "metadata": {"name": "pg-move-1", "namespace": "ns"},
+    "spec": {"selector": {"matchLabels": {"job-name": "pg-move-1"}}},
+}
+
+
+def pod(exit_code: int) -> dict[str, Any]:
+    ended = {"exitCode": exit_code, "reason": "Error" if exit_code else "Completed"}
+    container = {"name": "move", "ready": False, "restartCount": 0, "state": {"terminated": ended}}
+    return {
+        "metadata": {"name": "pg-move-1-x", "namespace": "ns"},
+        "status": {"phase": "Failed", "containerStatuses": [container]},
+    }
+
+
+class Cluster(Kubectl):
+    """One pod, without events."""
+
+    found: dict[str, Any]
+
+    def run(self, *args: str, **_: Any) -> subprocess.CompletedProcess[str]:
+        if args[0] == "logs":
+            assert "--previous" not in args, "it ran once"
+            return subprocess.CompletedProcess(args, 0, "moved 3\naborted: 17 of 85 buckets have moved\n", "")
+        items = [self.found] if args[1] == "pods" else []
+        return subprocess.CompletedProcess(args, 0, json.dumps({"items": items}), "")
+
+
+def cluster(exit_code: int) -> Cluster:
+    made = Cluster(Path("kubectl"), Path("kubeconfig"))
+    object.__setattr__(made, "found", pod(exit_code))
+    return made
+
+
+def test_a_pod_that_failed_once_and_for_all_has_its_last_words() -> None:
+    lines = diagnose.why(cluster(3), JOB)
+    assert lines[0] == "pod pg-move-1-x is Failed: move: ended with exit code 3 (Error)"
+    assert lines[-1].strip() == "aborted: 17 of 85 buckets have moved"
+
+
+def test_a_container_that_did_its_work_has_none() -> None:
+    assert len(diagnose.why(cluster(0), JOB)) == 1
