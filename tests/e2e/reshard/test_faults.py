@@ -45,8 +45,6 @@ def test_a_resize_goes_on_through_everything(store: Store, load: Callable[..., L
     print(store.report(writing, 3))
     assert writing.failed == []
     store.check(writing, keys, 3)
-    tries = [m.attempt for m in store.state().moves]
-    assert max(tries) > 1, "a bucket that was on its way to or from a lost primary began again"
 
 
 def lose_primary(site: Site, shard: int) -> None:
