@@ -75,7 +75,7 @@ class Reading:
         if not self.requests:
             return "no requests"
         tail = "" if self.p99_ms is None else f", p99 {self.p99_ms:.3g} ms"
-        return f"{self.requests:.0f} requests, {100 * self.error_rate:.2g} % errors{tail}"
+        return f"{self.requests:.0f} requests, {100 * self.error_rate:.3g} % errors{tail}"
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def worse(known: Reading, seen: Reading, limits: Limits | None = None) -> str:
     limits = limits or Limits()
     rate, usual = seen.error_rate, known.error_rate
     if seen.errors >= limits.least_errors and rate > max(limits.error_factor * usual, usual + limits.error_points):
-        return f"error rate {100 * rate:.2g} % against {100 * usual:.2g} %"
+        return f"error rate {100 * rate:.3g} % against {100 * usual:.3g} %"
     if seen.requests < limits.least_requests or known.requests < limits.least_requests:
         return ""
     tail, before = seen.p99_ms, known.p99_ms

@@ -77,6 +77,7 @@ def test_the_percentile_is_that_of_prometheus(buckets: dict[float, float], p99: 
         (reading(1000, 0, 0.05), reading(49, 0, 0.5), ""),  # too few to speak of a percentile
         (reading(0), reading(1000, 0, 0.5), ""),
         (reading(0), reading(10, 5), "error rate 50 % against 0 %"),
+        (reading(10), reading(10, 10), "error rate 100 % against 0 %"),
     ],
 )
 def test_worse_is_a_clear_difference_only(known: Reading, seen: Reading, word: str) -> None:

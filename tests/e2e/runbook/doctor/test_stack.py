@@ -112,22 +112,19 @@ def test_pgbouncer_that_lets_clients_wait(ward: Any) -> None:
     pod = ward.kubectl.items("pods", NAMESPACE, "app=pgbouncer")[0]["metadata"]["name"]
     console = ["psql", "-h", "/run/pgbouncer", "-p", "6432", "-U", "pgbouncer", "-d", "pgbouncer", "-XAtqc"]
     inside = ["exec", "-n", NAMESPACE, pod, "-c", "pgbouncer", "--", *console]
-    ward.kubectl.run(*inside, "PAUSE")
-    try:
-        password = ward.secret("postgres-passwords", "postgresApp")
-        dsn = f"host={ward.address('pgbouncer')} port=6432 user=features dbname=features_0 sslmode=prefer"
-
-        def ask() -> None:
-            with contextlib.suppress(psycopg.Error), psycopg.connect(dsn, password=password) as connection:
-                connection.execute("SELECT 1")
-
-        asking = threading.Thread(target=ask, daemon=True)
-        asking.start()
-        found = ward.finds("connections-are-used-up", "pgbouncer", seconds=60)
-        assert "clients wait for a connection to a shard" in found["symptom"]
-    finally:
-        ward.kubectl.run(*inside, "RESUME")
-    asking.join(60)
+    password = ward.secret("postgres-passwords", "postgresApp")
+    dsn = f"host={ward.address('pgbouncer')} port=6432 user=features dbname=features_0 sslmode=prefer"
+    # Connected before: a login asks the shard for the password, so it would wait unseen.
+    with psycopg.connect(dsn, password=password, autocommit=True) as connection:
+        asking = threading.Thread(target=connection.execute, args=("SELECT 1",))
+        ward.kubectl.run(*inside, "PAUSE")
+        try:
+            asking.start()
+            found = ward.finds("connections-are-used-up", "pgbouncer", seconds=60)
+            assert "clients wait for a connection to a shard" in found["symptom"]
+        finally:
+            ward.kubectl.run(*inside, "RESUME")
+            asking.join(60)
     ward.well("pgbouncer")
 
 
