@@ -61,7 +61,8 @@ class AutomationEngine:
             with jobnews.told(deployment.target.kubectl, rendered, progress):
                 heard = _run(opened, "up", f"updating stack {deployment.stack}", progress)
             outputs = {k: v.value for k, v in opened.stack.outputs().items() if not v.secret}
-        return Result(heard.result(), time.monotonic() - start, tuple(sorted(heard.kept)), outputs)
+        kept, namespace = tuple(sorted(heard.kept)), rendered.namespace or "default"
+        return Result(heard.result(), time.monotonic() - start, kept, outputs, namespace)
 
     def refresh(self, deployment: Deployment, progress: Progress) -> Changes:
         """Take the cluster's state into Pulumi's; what differs is drift."""

@@ -86,7 +86,8 @@ class KubectlEngine:
             record.write(kubectl, after.joined(kept))
         changes = replace(planned.changes, warnings=tuple(dict.fromkeys(warnings)))
         shown = {k: v for k, v in rendered.exports.items() if k not in rendered.secret_exports}
-        return Result(changes, time.monotonic() - start, tuple(str(e.id) for e in kept), shown)
+        kept_names = tuple(str(e.id) for e in kept)
+        return Result(changes, time.monotonic() - start, kept_names, shown, _namespace(rendered))
 
     def down(self, deployment: Deployment, progress: Progress, *, delete_data: str | None = None) -> Result:
         """Delete the stack, last wave first. Namespaces and claims stay, unless `delete_data` names the namespace."""
