@@ -12,9 +12,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psycopg
 
@@ -35,8 +33,6 @@ WORK = Path("/tmp")  # noqa: S108  a volume of the pod's own
 APP = "pg-move"
 POOLER = "pgbouncer"
 POOLER_PORT = 6432
-LEASE_WAIT_S = 60.0
-"""A mover that was told to go needs a moment."""
 POOLERS_WAIT_S = 300.0
 SHOW_S = 5.0
 
@@ -64,7 +60,7 @@ def run(namespace: str) -> int:
     context = _context(namespace, shards, int(os.environ["BYTES_PER_SECOND"]))
     context.ready = lambda: await_poolers(namespace, len(context.servers))
     lease = Lease(context.servers[LEAD], context.holder)
-    outcome = _patiently(lambda: mover.run(context, lease, shards, int(os.environ["MAX_PARALLEL_MOVES"]), told=show))
+    outcome = mover.run(context, lease, shards, int(os.environ["MAX_PARALLEL_MOVES"]), told=show)
     show.now(f"{outcome.moved} buckets moved" if outcome.wanted else "every bucket is where it should be")
     return 0
 
@@ -72,7 +68,7 @@ def run(namespace: str) -> int:
 def abort(namespace: str) -> int:
     """Take back what has not come to its flip."""
     context = _context(namespace, 1, 0)
-    back = _patiently(lambda: mover.roll_back(context, Lease(context.servers[LEAD], context.holder)))
+    back = mover.roll_back(context, Lease(context.servers[LEAD], context.holder))
     log.info("%d buckets are back where they were", back)
     return 0
 
@@ -141,17 +137,6 @@ def _context(namespace: str, shards: int, bytes_per_second: int) -> Context:
     return Context(
         {number: server(number) for number in range(count)}, secrets.token_hex(4), Throttle(bytes_per_second)
     )
-
-
-def _patiently(work: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + LEASE_WAIT_S
-    while True:
-        try:
-            return work()
-        except Superseded:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(1)
 
 
 if __name__ == "__main__":

@@ -20,18 +20,20 @@ _OTHERS = (
     "WHERE application_name LIKE %s AND application_name <> %s AND pid <> pg_backend_pid()"
 )
 PATIENCE_S = 10.0
+LOCK_WAIT_S = 60.0
+"""A mover that was told to go needs a moment, and so does PostgreSQL to see that one was killed."""
 
 
 class Lease:
-    """Held from `take` to `give_up`, as long as `held` says so."""
+    """Held from `take` to `give_up`. `wait_s`: how long `take` waits for another mover to end, in seconds."""
 
-    def __init__(self, lead: Server, holder: str) -> None:
-        self._lead, self.holder = lead, holder
+    def __init__(self, lead: Server, holder: str, wait_s: float = LOCK_WAIT_S) -> None:
+        self._lead, self.holder, self._wait_s = lead, holder, wait_s
         self._connection: psycopg.Connection[object] | None = None
 
     def take(self, servers: Iterable[Server]) -> None:
-        """Become the one mover of these shards. Raises Superseded where another one works."""
-        self._lock()
+        """Become the one mover of these shards. Raises Superseded where another one goes on working."""
+        self._lock(self._wait_s)
         for server in servers:
             with server.connect(self.holder) as connection:
                 connection.execute(
@@ -65,10 +67,19 @@ class Lease:
             self._connection.close()
             self._connection = None
 
-    def _lock(self) -> None:
+    def _lock(self, wait_s: float = 0.0) -> None:
+        deadline = time.monotonic() + wait_s
+        while not self._try_lock():
+            if time.monotonic() > deadline:
+                raise Superseded("another mover works on these shards")
+            time.sleep(0.2)
+
+    def _try_lock(self) -> bool:
+        """Without a session that waits: whoever has the lock ends the sessions of others."""
         connection = self._lead.connect(self.holder)
         row = connection.execute("SELECT pg_try_advisory_lock(%s)", (KEY,)).fetchone()
-        if not (row and row[0]):
-            connection.close()
-            raise Superseded("another mover works on these shards")
-        self._connection = connection
+        if row and row[0]:
+            self._connection = connection
+            return True
+        connection.close()
+        return False

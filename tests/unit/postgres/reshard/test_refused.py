@@ -95,7 +95,7 @@ def test_two_movers_at_once(grown: Any, load: Callable[..., Any]) -> None:
     one = Lease(grown.server(0), "one")
     one.take(grown.servers.values())
     with pytest.raises(Superseded, match="another mover works"):
-        mover.run(Context(grown.servers, "two"), Lease(grown.server(0), "two"), 3)
+        mover.run(Context(grown.servers, "two"), Lease(grown.server(0), "two", wait_s=0.5), 3)
     # The first one is cut off without knowing; the second takes over, and what is left of the first gets nowhere.
     former = Context(grown.servers, "one")
     session = former.session(1)
