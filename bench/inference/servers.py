@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.inference import others
+from bench.ports import free_port
 from headroom.errors import EnvironmentFailure
 
 ROOT = Path(__file__).parent.parent.parent
@@ -86,9 +86,7 @@ def ours(**settings: str) -> Server:
 @contextmanager
 def running(server: Server, model: Path) -> Iterator[Server]:
     """The server on the first core, answering predictions of the model in that folder; nothing of it left after."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        server.port = probe.getsockname()[1]
+    server.port = free_port()
     server.mark = uuid.uuid4().hex
     command = [*server.command, str(server.port)] if server.command[-1] == "--port" else server.command
     environment = {

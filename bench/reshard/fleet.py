@@ -27,6 +27,7 @@ from shard import buckets  # noqa: E402
 from shard.reshard import tables  # noqa: E402
 from shard.reshard.server import Server  # noqa: E402
 
+from bench.ports import free_port  # noqa: E402
 from headroom.errors import EnvironmentFailure  # noqa: E402
 from inference.shards import BucketMap, bucket_of, schema_of  # noqa: E402
 
@@ -48,12 +49,6 @@ def account() -> dict[str, Any]:
     names = {entry.pw_name for entry in pwd.getpwall()}
     user = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(port: int, database: str) -> bool:

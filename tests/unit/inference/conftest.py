@@ -21,20 +21,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from bench.ports import free_port
 from inference.shards.buckets import bucket_of, schema_of
 from inference.train import train
 
 PG_FOLDERS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
-
-
-def free_port() -> int:
-    """Below 55000, because a Redis Cluster node also takes the port 10000 above its own."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port < 55_000:
-            return port
 
 
 def program(name: str, *folders: Path) -> str:

@@ -53,13 +53,14 @@ def entities(sample: Path) -> list[str]:
 
 
 class SlowModel:
-    """Holds every call of the model until it is let go."""
+    """Holds every call of the model until it is let go; `began` says that there is one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.go = threading.Event()
+        self.began, self.go = threading.Event(), threading.Event()
         real = Model.predict
 
         def predict(model: Model, rows: Any) -> Any:
+            self.began.set()
             assert self.go.wait(30)
             return real(model, rows)
 
@@ -148,9 +149,12 @@ async def test_a_full_queue_answers_503_and_probes_go_on(
         return asyncio.create_task(client.post("/predict", json={"entity_id": "entity-0000"}))
 
     first = ask()
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(20):
+        await asyncio.to_thread(slow.began.wait)
     asked = [ask() for _ in range(15)]
-    await asyncio.wait(asked, timeout=0.3)
+    async with asyncio.timeout(20):
+        while sum(task.done() for task in asked) < 10:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     assert sum(task.done() for task in asked) == 10
     scraped = (await client.get("/metrics")).text
     assert "request_queue_depth 5.0" in scraped

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bench.ports import free_port
 from inference.cache.redis_store import RedisStore
 from inference.errors import StartError
 from inference.redis_client import connect, parse
@@ -39,12 +39,6 @@ async def keeps(tried: RedisStore) -> None:
     await tried.unlock("key-1")
     assert await tried.lock("key-1", 60_000) is True
     await tried.unlock("key-1")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_addresses() -> None:

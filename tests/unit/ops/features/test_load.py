@@ -114,7 +114,7 @@ print(done.rows, done.skipped)
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_process_that_is_stopped_at_any_moment(shards: Any, csv_file: Write, number: signal.Signals) -> None:
-    file = csv_file(*lines(6_000))
+    file = csv_file(*lines(20_000))
     command = [sys.executable, "-c", SCRIPT, str(file), shards.server.address("features")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=dict(os.environ))
     journal = Journal.of("killed")
@@ -129,8 +129,8 @@ def test_a_process_that_is_stopped_at_any_moment(shards: Any, csv_file: Write, n
     skipped = journal.rows()
     assert {f"e{n}" for n in range(skipped)} <= set(shards.stored())
     again = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert again.stdout.split() == ["6000", str(skipped)]
-    assert len(shards.stored()) == 6_000
+    assert again.stdout.split() == ["20000", str(skipped)]
+    assert len(shards.stored()) == 20_000
 
 
 def test_commits_that_are_not_confirmed_are_sent_again(shards: Any, csv_file: Write, proxy: Callable[..., Any]) -> None:
