@@ -114,7 +114,7 @@ async def test_database_down_is_a_typed_error_within_the_deadline(postgres: Any,
             started = time.monotonic()
             with pytest.raises(ShardUnavailable):
                 await call
-            assert time.monotonic() - started < 0.5 + 1
+            assert time.monotonic() - started < 0.5 + 3
         # And back again, within one call's deadline.
         reading = asyncio.create_task(shards.read(KEYS[:1], READ, Deadline.after(20)))
         await asyncio.sleep(0.3)
@@ -131,7 +131,7 @@ async def test_frozen_server_costs_the_deadline_and_no_more(postgres: Any, proxy
         started = time.monotonic()
         with pytest.raises(ShardUnavailable):
             await shards.read(KEYS[:1], READ, Deadline.after(0.6))
-        assert time.monotonic() - started < 0.6 + 1
+        assert time.monotonic() - started < 0.6 + 3
         between.on_sent = lambda _: ""
         await shards.read(KEYS[:1], READ, Deadline.after(5))
 
@@ -218,7 +218,7 @@ async def test_server_stopped_and_continued(postgres: Any) -> None:
             started = time.monotonic()
             with pytest.raises(ShardUnavailable):
                 await shards.read(KEYS[:1], READ, Deadline.after(0.5))
-            assert time.monotonic() - started < 0.5 + 1
+            assert time.monotonic() - started < 0.5 + 3
         finally:
             for pid in [postgres.process.pid, *backends]:
                 os.kill(pid, signal.SIGCONT)

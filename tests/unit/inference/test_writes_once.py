@@ -53,7 +53,7 @@ async def test_lost_commit_of_a_write_that_is_not_idempotent(
         started = time.monotonic()
         with pytest.raises(OutcomeUnknown, match="may have been applied"):
             await shards.write(KEY, APPEND, (KEY, [1.0]), Deadline.after(1), idempotent=False)
-        assert time.monotonic() - started < 1 + 1
+        assert time.monotonic() - started < 1 + 3
     assert once.seen == 1
     assert rows(postgres) == applied
 

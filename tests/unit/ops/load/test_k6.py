@@ -124,7 +124,8 @@ def test_an_interrupted_run_leaves_no_process(tmp_path: Path, generator: Generat
     ).stdout.split()
     process.send_signal(2)
     process.communicate(timeout=30)
-    left = subprocess.run(["ps", "-o", "stat=", "-o", "args=", "-p", child], capture_output=True, text=True, check=False)
+    look = ["ps", "-o", "stat=", "-o", "args=", "-p", child]
+    left = subprocess.run(look, capture_output=True, text=True, check=False)
     assert "k6" not in left.stdout or left.stdout.startswith("Z"), left.stdout
 
 
