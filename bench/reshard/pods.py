@@ -162,7 +162,11 @@ class Resizing:
 
 
 def mover(site: Site) -> str | None:
-    """The pod that moves buckets now."""
+    """The pod that moves buckets now, not one that was told to go."""
     pods = site.kubectl.items("pods", NAMESPACE, "app=pg-move")
-    working = [p["metadata"]["name"] for p in pods if p["status"]["phase"] == "Running"]
+    working = [
+        p["metadata"]["name"]
+        for p in pods
+        if p["status"]["phase"] == "Running" and "deletionTimestamp" not in p["metadata"]
+    ]
     return str(working[0]) if working else None
