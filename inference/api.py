@@ -74,6 +74,8 @@ def router(
         request: Request, schema: type[Body], run: Callable[[Body, Deadline], Awaitable[dict[str, Any]]]
     ) -> Response:
         try:
+            # First of all: beyond what one event loop can do, telling requests to return is most of its work.
+            service.check_room()
             deadline = deadline_of(request, settings)
             async with asyncio.timeout_at(deadline.at):
                 body = parse(schema, await read_body(request, settings.body_limit_bytes))

@@ -3,6 +3,9 @@
 Requests that wait anyway are scored together; nothing ever waits to be joined. While a thread is free, whatever came in
 the same turn of the event loop starts at once. While none is, requests wait in order, and the next free thread takes as
 many as the batch limit allows. So batches grow with the load by themselves, and there is no timer to tune.
+
+A request takes its place before its features are fetched. Were it counted only once it has them, any number could wait
+for the cache and for the event loop, where nothing but their deadline would bound them.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Generic, TypeVar
@@ -59,6 +63,7 @@ class Batcher(Generic[Out]):
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="model")
         self._waiting: OrderedDict[_Waiting[Out], None] = OrderedDict()
         self._running = 0
+        self._coming = 0
         self._flush_due = False
         metrics.queue_depth.set_function(lambda: self.depth)
         metrics.busy_threads.set_function(lambda: self._running)
@@ -71,8 +76,22 @@ class Batcher(Generic[Out]):
 
     def check_room(self) -> None:
         """Raises Overloaded when a request that came now could not wait."""
-        if len(self._waiting) >= self._queue_limit + (self._threads - self._running) * self._batch_limit:
-            raise Overloaded(f"{len(self._waiting)} requests are waiting already")
+        self._check(len(self._waiting) + self._coming)
+
+    @contextmanager
+    def place(self, rows: int = 1) -> Iterator[None]:
+        """Keep a place in the queue for a request that has yet to fetch what `predict` takes.
+
+        A request of more rows than the batch limit has as many places as `predict` makes parts of it. Raises Overloaded
+        when there is no room.
+        """
+        self.check_room()
+        places = max(1, -(-rows // self._batch_limit))
+        self._coming += places
+        try:
+            yield
+        finally:
+            self._coming -= places
 
     async def predict(self, rows: Rows, until: float) -> list[Out]:
         """Results for rows [n, width], in order.
@@ -82,7 +101,8 @@ class Batcher(Generic[Out]):
         waits for all of them; each part counts as a request that waits, and they are admitted together. Raises
         Overloaded when the queue is full. A caller that is cancelled leaves the queue at once.
         """
-        self.check_room()
+        # Not those that are coming: whoever had a place is one of them no more, and must not be told to return now.
+        self._check(len(self._waiting))
         limit = self._batch_limit
         if len(rows) <= limit:
             return await self._one(rows, until)
@@ -114,6 +134,10 @@ class Batcher(Generic[Out]):
         except asyncio.CancelledError:
             self._waiting.pop(item, None)
             raise
+
+    def _check(self, ahead: int) -> None:
+        if ahead >= self._queue_limit + (self._threads - self._running) * self._batch_limit:
+            raise Overloaded(f"{ahead} requests are waiting already")
 
     def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
         self._flush_due = False

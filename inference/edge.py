@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from itertools import count
+from math import inf
 from time import monotonic, perf_counter
 from typing import Any, Literal
 
@@ -24,6 +25,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 WORK_PATHS = frozenset({"/predict", "/predict/batch"})
 PATHS = WORK_PATHS | {"/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs"}
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# Of requests that are told to return, one line in so many seconds: a line each would cost more than the answer.
+REFUSALS_EVERY_S = 1.0
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 log = logging.getLogger("inference.access")
 
@@ -65,6 +68,8 @@ class Edge:
         self._numbers = count(1)
         # Label lookups are a visible share of a request's cost, and there are few combinations.
         self._series: dict[tuple[str, str, int], tuple[Any, Any]] = {}
+        self._refused = 0
+        self._refusals_told = -inf
         metrics.in_flight.set_function(lambda: activity.in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,7 +129,17 @@ class Edge:
             series = self._series[key] = (counter, self._metrics.duration.labels(method, path))
         series[0].inc()
         series[1].observe(seconds)
-        if self._access_log == "all" or (self._access_log == "failures" and status >= 500):
+        if self._access_log == "failures" and status == 503 and path in WORK_PATHS:
+            self._tell_refusals()
+        elif self._access_log == "all" or (self._access_log == "failures" and status >= 500):
             level = logging.WARNING if status >= 500 else logging.INFO
             fields = {"method": method, "path": path, "status": status, "duration_ms": round(seconds * 1000, 2)}
             log.log(level, "%s %s %d", method, path, status, extra=fields)
+
+    def _tell_refusals(self) -> None:
+        self._refused += 1
+        now = monotonic()
+        if now - self._refusals_told >= REFUSALS_EVERY_S:
+            fields = {"status": 503, "refused": self._refused}
+            log.warning("503 for %d requests since the last such line", self._refused, extra=fields)
+            self._refused, self._refusals_told = 0, now

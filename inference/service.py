@@ -36,11 +36,14 @@ class PredictionService:
         self._features = features
         self._tracer = tracer
 
+    def check_room(self) -> None:
+        """Raises Overloaded when a request that came now would be refused: to know it before its body is read."""
+        self._batcher.check_room()
+
     async def predict(self, entity_id: str, deadline: Deadline) -> dict[str, Any]:
         """What `PredictResponse` says. Raises UnknownEntity, Overloaded, FeaturesUnavailable, …"""
         # Before the features are fetched: a request that will be refused must not load the database.
-        self._batcher.check_room()
-        with self._tracer.span("features"):
+        with self._batcher.place(), self._tracer.span("features"):
             features = await self._features.get(entity_id, deadline)
         if features is None:
             raise UnknownEntity(f"entity {entity_id!r} is not in the feature store")
@@ -55,9 +58,8 @@ class PredictionService:
 
     async def predict_many(self, entity_ids: Sequence[str], deadline: Deadline) -> dict[str, Any]:
         """What `BatchResponse` says. Raises as `predict`, but names unknown entities in its answer."""
-        self._batcher.check_room()
         wanted = list(dict.fromkeys(entity_ids))
-        with self._tracer.span("features"):
+        with self._batcher.place(len(wanted)), self._tracer.span("features"):
             found = await self._features.get_many(wanted, deadline)
         known = [entity_id for entity_id in wanted if entity_id in found]
         predictions: list[Prediction] = []

@@ -69,7 +69,9 @@ class Settings(BaseModel):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, JSON elsewhere")
-    access_log: Literal["all", "failures", "none"] = Field("failures", description="which requests are logged")
+    access_log: Literal["all", "failures", "none"] = Field(
+        "failures", description="which requests are logged; failures: 503s are summed up in a line a second"
+    )
 
     @field_validator("model_path", "sample_features", "shard_map", "redis_ca_file")
     @classmethod

@@ -140,9 +140,10 @@ async def test_a_body_without_an_announced_length_is_bounded_too(start: Callable
 
 
 async def test_a_full_queue_answers_503_and_probes_go_on(
-    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     slow = SlowModel(monkeypatch)
+    monkeypatch.setattr("inference.edge.REFUSALS_EVERY_S", 600)
     client = await start(worker_threads=1, queue_limit=5, batch_limit=1)
 
     def ask() -> asyncio.Task[httpx.Response]:
@@ -160,6 +161,15 @@ async def test_a_full_queue_answers_503_and_probes_go_on(
     assert "request_queue_depth 5.0" in scraped
     assert (await client.get("/health/live")).status_code == 200
     assert (await client.get("/health/ready")).status_code == 200
+    sent = []
+
+    async def body() -> AsyncIterator[bytes]:
+        sent.append("asked for")
+        yield b'{"entity_id": "entity-0000"}'
+
+    assert (await client.post("/predict", content=body())).status_code == 503
+    assert not sent, "whoever will be refused is told before the body is read"
+    assert [record.status for record in caplog.records if record.name == "inference.access"] == [503]  # type: ignore[attr-defined]
     slow.go.set()
     answers = await asyncio.gather(first, *asked)
     assert sorted(answer.status_code for answer in answers) == [200] * 6 + [503] * 10
@@ -169,8 +179,8 @@ async def test_a_full_queue_answers_503_and_probes_go_on(
     scraped = (await client.get("/metrics")).text
     assert "request_queue_depth 0.0" in scraped
     assert 'http_requests_total{method="POST",path="/predict",status="200"} 6.0' in scraped
-    assert 'http_requests_total{method="POST",path="/predict",status="503"} 10.0' in scraped
-    assert 'http_request_duration_seconds_count{method="POST",path="/predict"} 16.0' in scraped
+    assert 'http_requests_total{method="POST",path="/predict",status="503"} 11.0' in scraped
+    assert 'http_request_duration_seconds_count{method="POST",path="/predict"} 17.0' in scraped
 
 
 async def test_the_deadline_of_a_request_holds(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

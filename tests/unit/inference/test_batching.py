@@ -14,9 +14,12 @@ import numpy as np
 import pytest
 
 from inference.batching import Batcher, usable_cores
+from inference.deadline import Deadline
 from inference.errors import DeadlineExceeded, ModelFailed, Overloaded
 from inference.metrics import Metrics
 from inference.model import Model
+from inference.service import PredictionService
+from inference.tracing import Tracer
 
 
 class Gate:
@@ -114,6 +117,53 @@ async def test_threads_are_bounded_and_above_the_limit_is_overloaded(gate: Gate)
     assert sum(answer == [1.0] for answer in answers) == 12
     assert gate.most_busy == 2
     assert metrics.registry.get_sample_value("request_queue_depth") == 0
+
+
+class SlowFeatures:
+    """Features that come once they are let go."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.asked = 0
+
+    async def get(self, _: str, deadline: Deadline) -> Any:
+        self.asked += 1
+        await self.go.wait()
+        return np.zeros(30)
+
+    async def get_many(self, entity_ids: Any, deadline: Deadline) -> Any:
+        return {name: await self.get(name, deadline) for name in entity_ids}
+
+
+async def test_who_still_fetches_features_has_a_place_in_the_queue(sample: Path) -> None:
+    """Else any number would wait before the queue, for a cache that is slow or a loop that is busy."""
+    model, features = Model(sample / "model.onnx"), SlowFeatures()
+    made: Batcher[Any] = Batcher(model.predict, threads=1, queue_limit=5, batch_limit=1, metrics=Metrics(), cores=1)
+    service = PredictionService(model, made, features, Tracer())
+    asked = [asyncio.create_task(service.predict("x", Deadline.after(60))) for _ in range(20)]
+    await until(lambda: sum(task.done() for task in asked) == 14)
+    assert features.asked == 6  # one for the thread, five that may wait
+    with pytest.raises(Overloaded):
+        service.check_room()
+    features.go.set()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(isinstance(answer, Overloaded) for answer in answers) == 14
+    assert sum(isinstance(answer, dict) for answer in answers) == 6
+    assert made._coming == 0
+    service.check_room()
+    made.close()
+
+
+async def test_who_fetches_many_has_as_many_places_as_the_model_gets_parts(gate: Gate) -> None:
+    made = batcher(gate, threads=1, queue_limit=2, batch_limit=4)
+    with made.place(17):  # five parts of four
+        with made.place(), pytest.raises(Overloaded), made.place():
+            pass
+        with made.place():
+            pass
+    with pytest.raises(ValueError, match="lost"), made.place(9):
+        raise ValueError("lost")
+    assert made._coming == 0
 
 
 async def test_who_gives_up_leaves_the_queue_at_once(gate: Gate) -> None:
