@@ -20,7 +20,9 @@ WINDOW_SECONDS = 120
 BETWEEN_SECONDS = 5.0
 """Between the two looks at the pods, where there is no Prometheus."""
 FEWEST = 100
-"""Requests, below which a 99th percentile says nothing."""
+"""Requests, below which a 99th percentile says nothing alone."""
+SLOW = 5
+"""Requests over the promise that prove it broken among fewer: where 1 in 100 may be, 5 of 99 are chance in 1 of 300."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +105,16 @@ def between(key: str, first: Look, second: Look, promise: Promise) -> Traffic:
         )
         for bound, count in now.buckets.items():
             buckets[bound] = buckets.get(bound, 0.0) + count - was.buckets.get(bound, 0.0)
-    return Traffic(key, seconds, tuple(pods), p99_seconds(buckets), promise.p99, promise.target)
+    return Traffic(key, seconds, tuple(pods), p99_seconds(buckets, promise.p99), promise.p99, promise.target)
 
 
-def p99_seconds(buckets: Mapping[float, float]) -> float | None:
-    """The 99th percentile of a cumulative histogram; None under FEWEST requests."""
+def p99_seconds(buckets: Mapping[float, float], promised: float | None = None) -> float | None:
+    """The 99th percentile of a cumulative histogram; None under FEWEST requests, unless SLOW of them are over what is
+    promised."""
     total = max(buckets.values(), default=0.0)
+    within = min((count for bound, count in buckets.items() if promised and bound >= promised), default=total)
     p99 = Reading(total, 0, buckets).p99_ms
-    return None if total < FEWEST or p99 is None else p99 / 1000
+    return None if p99 is None or (total < FEWEST and total - within < SLOW) else p99 / 1000
 
 
 def _look(kubectl: Kubectl, questions: Questions, service: ServicePlan) -> Asked[Look]:
@@ -144,5 +148,5 @@ def _recorded(kubectl: Kubectl, found: prometheus.Prometheus, service: ServicePl
         return None
     errors = {s.labels.get("pod"): s.value for s in failed}
     pods = tuple(PodTraffic(s.labels["pod"], s.value, errors.get(s.labels["pod"], 0.0)) for s in every)
-    p99 = p99_seconds({float(s.labels["le"]): s.value for s in bounds})
+    p99 = p99_seconds({float(s.labels["le"]): s.value for s in bounds}, promise.p99)
     return Traffic(service.key, WINDOW_SECONDS, pods, p99, promise.p99, promise.target)

@@ -58,7 +58,7 @@ def demand(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
         if traffic.target is not None and traffic.rate > traffic.target:
             yield _about(service).finding(
                 "more-requests-than-planned",
-                f"gets {traffic.rate:,.0f} requests/s, and {traffic.target:,.0f} are planned",
+                f"gets {traffic.rate:,.1f} requests/s, and {traffic.target:,.0f} are planned",
                 "the margin of the plan is being used up",
                 f"raise headroom:services.{service.key}.demand.targetRps; headroom diff --stack {plan.stack}; "
                 f"headroom up --stack {plan.stack}",

@@ -58,10 +58,11 @@ def test_stores_that_do_not_answer_are_what_users_see(ward: Any) -> None:
 
 @pytest.mark.slow
 def test_more_requests_than_planned_and_than_the_balancer_passes(ward: Any) -> None:
-    asked = {"demand": {"targetRps": 10}, "service": {"loadBalancer": {"maxRps": 20}}}
+    # Far below what is sent: a machine that is busy with other work answers a part of it.
+    asked = {"demand": {"targetRps": 2}, "service": {"loadBalancer": {"maxRps": 4}}}
     with ward.load(40), ward.asking_for(**asked):
-        assert "and 10 are planned" in ward.finds("more-requests-than-planned", "inference")["symptom"]
-        assert "of the 20 requests/s" in ward.finds("load-balancer-is-at-its-limit", "inference")["symptom"]
+        assert "and 2 are planned" in ward.finds("more-requests-than-planned", "inference")["symptom"]
+        assert "of the 4 requests/s" in ward.finds("load-balancer-is-at-its-limit", "inference")["symptom"]
     ward.well("inference")
 
 

@@ -226,3 +226,13 @@ def test_requests_between_two_looks() -> None:
     assert 0.1 < found.p99 < 1.0
     few = between("api", (0.0, {"a": at(0, 0, 0)}), (5.0, {"a": at(50, 0, 0)}), Promise())
     assert few.p99 is None
+
+
+def test_few_requests_prove_a_promise_broken_where_more_of_them_are_slow_than_by_chance() -> None:
+    def over(slow: int) -> float | None:
+        counted = Counters(25, 0, {0.1: 25 - slow, 0.25: 25 - slow, 5.0: 25, float("inf"): 25})
+        return between("api", (0.0, {"a": Counters()}), (5.0, {"a": counted}), Promise(0.25)).p99
+
+    assert over(4) is None
+    found = over(5)
+    assert found is not None and found > 0.25

@@ -50,7 +50,7 @@ def test_answers_that_are_errors(lab: Any) -> None:
 
 def test_more_requests_than_planned(lab: Any) -> None:
     seen = lab.traffic((90, 90), promised=0.25, target=150)
-    words = "gets 180 requests/s, and 150 are planned"
+    words = "gets 180.0 requests/s, and 150 are planned"
     lab.explains(seen, "more-requests-than-planned", words, Severity.warning)
 
 
