@@ -11,7 +11,7 @@ from headroom_redis.settings import MASTER, Settings
 
 DOWN_AFTER_MS = 5000
 FAILOVER_TIMEOUT_MS = 15000
-NODE_TIMEOUT_MS = 4000
+NODE_TIMEOUT_MS = 3500
 """In a Cluster. Nodes ask each other every half of it, so a hang is noticed after one to one and a half times this, and
 a replica is elected about a second and a half later."""
 MAX_LAG_SECONDS = 5
