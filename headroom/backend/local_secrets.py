@@ -35,8 +35,11 @@ def ensure_local(path: Path, components: set[str]) -> dict[str, str]:
     return {name: held[name] for name in wanted}
 
 
-def rotate_local(path: Path, name: str) -> None:
-    """Give the secret `name` a new value. Raises InputError when there is no file, or no such secret in it."""
+def rotate_local(path: Path, name: str, *, dry_run: bool = False) -> None:
+    """Give the secret `name` a new value; in a dry run only see that it could have one.
+
+    Raises InputError when there is no file, or no such secret in it.
+    """
     if not path.exists():  # looked at before the lock, which would make the folder of a cluster that there is not
         cluster = path.parent.name
         others = sorted(found.parent.name for found in path.parent.parent.glob(f"*/{FILE}"))
@@ -48,7 +51,8 @@ def rotate_local(path: Path, name: str) -> None:
     with _locked(path):
         held = _read(path)
         secrets.check_name(name, {known: secrets.REQUIRED[known] for known in held if known in secrets.REQUIRED})
-        _write(path, {**held, name: secrets.generate()})
+        if not dry_run:
+            _write(path, {**held, name: secrets.generate()})
 
 
 @contextmanager

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from headroom import local
+from headroom import local, project
+from headroom.capacity import demand as demands
+from headroom.capacity import plan as plans
 from headroom.cli import acting, options
 from headroom.cli.console import ConsoleProgress, confirm, err, out, remind
 from headroom.engine import select
@@ -37,7 +40,7 @@ def preview(
 ) -> None:
     """Show what `up` would do to each object. Touches nothing."""
     progress = ConsoleProgress()
-    request = acting.request(stack, config, context, name)
+    request = _request(stack, config, context, name)
     engine = select.choose(request.target, progress)
     show(engine.preview(deploy.prepare(request, progress), progress))
     _moves(request)
@@ -55,7 +58,7 @@ def up(
     Stopped with Ctrl-C, the same command goes on from there. A second run changes nothing.
     """
     progress = ConsoleProgress()
-    request = acting.request(stack, config, context, name)
+    request = _request(stack, config, context, name)
     engine = select.choose(request.target, progress)
     deployment = deploy.prepare(request, progress)
     if request.cluster is None and not yes:
@@ -113,6 +116,12 @@ def down(
         command = f"headroom down --stack {stack} --delete-data {result.namespace}"
         out.print(f"delete the data too: {escape(command)}")
         remind(command)
+
+
+def _request(stack: str, config: Path | None, context: str | None, name: str) -> deploy.Request:
+    """The stack, its file and the cluster. A stack that cannot work is refused before the cluster is looked for."""
+    plans.make(demands.load(stack, config or project.stack_file(stack)))
+    return acting.request(stack, config, context, name)
 
 
 def show(changes: Changes, *, unchanged: bool = True, most_created: int | None = None) -> None:

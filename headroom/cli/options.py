@@ -49,6 +49,19 @@ def named(context: typer.Context, stack: str, config: Path | None) -> str:
     return config.name.removeprefix("Pulumi.").partition(".")[0] or stack
 
 
+def quantity(read: Callable[[str], object]) -> Callable[[str], str]:
+    """The parser of an option that takes what `read` can read, `500m` or `2Gi`: the text itself, once it was read."""
+
+    def parse(given: str) -> str:
+        try:
+            read(given)
+        except ValueError as error:
+            raise typer.BadParameter(f"{given} {error}") from None
+        return given
+
+    return parse
+
+
 def seconds(least: str, most: str) -> Callable[[str | float], float]:
     """The parser of an option that takes a time with its unit, `90s` or `5m`: seconds, from `least` to `most`.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from headroom.capacity import quantities
 from headroom.cli import acting, options
 from headroom.cli.console import ConsoleProgress, out
 from headroom.errors import InputError
@@ -22,10 +23,22 @@ def scale(
     ] = None,
     because: acting.Because = "",
     cpu: Annotated[
-        str | None, typer.Option(help="CPU request of each pod, for example 2 or 500m; rolls them.", show_default=False)
+        str | None,
+        typer.Option(
+            parser=options.quantity(quantities.cores),
+            metavar="CORES",
+            help="CPU request of each pod, for example 2 or 500m; rolls them.",
+            show_default=False,
+        ),
     ] = None,
     memory: Annotated[
-        str | None, typer.Option(help="Memory request of each pod, for example 2Gi; rolls them.", show_default=False)
+        str | None,
+        typer.Option(
+            parser=options.quantity(quantities.octets),
+            metavar="SIZE",
+            help="Memory request of each pod, for example 2Gi; rolls them.",
+            show_default=False,
+        ),
     ] = None,
     restore: Annotated[bool, typer.Option("--restore", help="Take back what scale wrote: the plan again.")] = False,
     gradual: Annotated[

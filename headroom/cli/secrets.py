@@ -66,8 +66,7 @@ def rotate(
     found = passwords.read(file)
     passwords.check_name(name, found.required)
     if cluster is not None:
-        if not dry_run:
-            local_secrets.rotate_local(_path(cluster), name)
+        local_secrets.rotate_local(_path(cluster), name, dry_run=dry_run)
         rolled = found.rolls(name)
     else:
         cli = pulumi_cli.find(project.root())

@@ -14,8 +14,7 @@ from typing import Any
 import boto3
 import pytest
 import typer
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from headroom.cli import backend, secrets
 from headroom.errors import EnvironmentFailure, HeadroomError, InputError
@@ -292,10 +291,15 @@ def test_the_embedded_cluster_keeps_its_own_without_pulumi(run: Any, project: Pa
     file = tmp_path / "state" / "headroom" / "demo" / "secrets.json"
     assert "would keep" in run("secrets", "init", "--stack", "prod", "--cluster", "demo", "--dry-run").stdout
     assert not file.exists()
+    trial = ("secrets", "rotate", "h2oUi", "--stack", "prod", "--cluster", "demo", "--dry-run")
+    assert "demo has no secrets" in refused(run(*trial)).message
+    assert not file.parent.exists()
     result = run("secrets", "init", "--stack", "prod", "--cluster", "demo")
     held = json.loads(file.read_text())
     assert set(held) == {"redisApp", "redisAdmin", "redisMonitor", "h2oUi"}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "would rotate h2oUi" in run(*trial).stdout
+    assert json.loads(file.read_text()) == held
     rotated = run("secrets", "rotate", "h2oUi", "--stack", "prod", "--cluster", "demo")
     assert "pods that roll" in rotated.stdout
     after = json.loads(file.read_text())

@@ -125,3 +125,23 @@ def test_a_service_that_is_not_there_is_told_before_a_cluster_is_missed(
 ) -> None:
     assert run(*args, "--stack", "mine", "--config", str(file), "--name", "nobody-made-this-one") == 2
     assert "no service 'nope'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [("--memory", "3gb"), ("--cpu", "2Gi")])
+def test_a_size_that_is_none_is_told_before_a_cluster_is_missed(
+    option: tuple[str, str], file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("api", *option, "--because", "x", "--config", str(file), "--name", "nobody-made-this-one")
+    assert run("scale", *given) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert option[0] in told and f"{option[1]} has the unit" in told
+
+
+@pytest.mark.parametrize("command", ["up", "preview"])
+@pytest.mark.parametrize(("p99", "exit_code"), [("30ms", 2), ("100", 2), ("100ms", 1)])
+def test_a_stack_that_cannot_work_is_told_before_a_cluster_is_missed(
+    command: str, p99: str, exit_code: int, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(FILE.format(p99=p99))
+    assert run(command, "--stack", "mine", "--config", str(file), "--name", "nobody-made-this-one") == exit_code
+    assert ("is not running" in capsys.readouterr().err) == (exit_code == 1)
