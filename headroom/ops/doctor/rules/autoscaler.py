@@ -71,7 +71,8 @@ def requests(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
                 "is not scaled: its containers request nothing",
                 "a utilization is a share of what is requested, and these containers request none "
                 "(a sidecar that was injected counts, too)",
-                f"headroom up --stack {plan.stack} (the plan sets requests); for a sidecar, set them in its injector",
+                f"headroom up --stack {plan.stack} (the plan sets requests); for a sidecar, set them in its injector, "
+                f"then: kubectl rollout restart deployment/{service.key} -n {service.namespace}",
                 evidence=(*without[:5], *_conditions(hpa, "ScalingActive")),
             )
 
