@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from headroom.capacity.plan.model import Plan
 from headroom.ops import reshard
+from headroom.ops.doctor import objects
 from headroom.ops.doctor.model import Finding, Severity
 from headroom.ops.doctor.snapshot import Snapshot
 
@@ -67,7 +68,7 @@ def astray(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
                     subject=subject,
                     symptom="its buckets are not those of the map",
                     because="somebody changed rights, records or schemas by hand, or the shard came from a backup",
-                    fix=f"headroom up --stack {plan.stack}",
+                    fix=_put_right(seen, held, found.number, postgres.namespace, plan.stack),
                     evidence=(
                         f"buckets: {counts}",
                         f"map version {found.version}, shard 0 has {now.version}",
@@ -84,3 +85,23 @@ def astray(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
                     fix=f"headroom verify --stack {plan.stack}",
                     evidence=held.orphans[:5],
                 )
+
+
+def _put_right(seen: Snapshot, held: reshard.Agreement, shard: int, namespace: str, stack: str) -> str:
+    """The command: rights are given or taken in the shard; what it has recorded is the bootstrap Job's to look at."""
+    words = []
+    if shut := _schemas(set(held.mapped) - set(held.writable)):
+        words.append(f"GRANT USAGE ON SCHEMA {shut} TO features")
+        words.append(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {shut} TO features")
+    if ajar := _schemas(set(held.writable) - set(held.mapped)):
+        words.append(f"REVOKE ALL ON SCHEMA {ajar} FROM features")
+    if held.recorded != held.mapped or not words:
+        return f"kubectl delete jobs -n {namespace} -l app=pg-bootstrap; headroom up --stack {stack}"
+    labels = {"app": f"pg-shard-{shard}", "role": "primary"}.items()
+    pods = (p for p in objects.living(seen) if labels <= (p["metadata"].get("labels") or {}).items())
+    pod = next((objects.name(p) for p in pods), f"pg-shard-{shard}-0")
+    return f"kubectl exec -n {namespace} {pod} -c postgres -- psql -U postgres -d features -c '{'; '.join(words)}'"
+
+
+def _schemas(buckets: set[int]) -> str:
+    return ", ".join(f"b{bucket:03d}" for bucket in sorted(buckets))

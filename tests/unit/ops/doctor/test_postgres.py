@@ -96,8 +96,17 @@ def test_map_and_fence_that_disagree(lab: Any) -> None:
     every = tuple(range(256))
     seen = replace(moving(lab, working=False), shards=(Shard(0, 3, every, every[:-1], ()),))
     lab.explains(seen, "buckets-do-not-agree", "its buckets are not those of the map")
+    assert "GRANT USAGE ON SCHEMA b255 TO features" in lab.one(seen, "buckets-do-not-agree").fix
+    assert " pg-shard-0-1 -c postgres " in lab.one(seen, "buckets-do-not-agree").fix, "its primary"
     fine = replace(moving(lab, working=False), shards=(Shard(0, 3, every, every, ()),))
     assert lab.diagnose(fine) == []
+
+
+def test_what_a_shard_has_recorded_is_its_bootstraps_to_put_right(lab: Any) -> None:
+    every = tuple(range(256))
+    for strange in (Shard(0, 3, every[1:], every, ()), Shard(0, 2, every, every, ())):
+        found = lab.one(replace(moving(lab, working=False), shards=(strange,)), "buckets-do-not-agree")
+        assert found.fix.startswith("kubectl delete jobs -n headroom -l app=pg-bootstrap; headroom up")
 
 
 def test_a_slot_of_no_move(lab: Any) -> None:
