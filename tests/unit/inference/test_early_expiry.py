@@ -23,17 +23,20 @@ MakeStore = Callable[[], Store]
 
 
 class Loader:
-    """Counts loads; each value tells which load made it."""
+    """Counts loads; each value tells which load made it. They end while `go` is set."""
 
     def __init__(self, seconds: float = 0.05) -> None:
         self.seconds = seconds
         self.keys: list[str] = []
         self.fail = False
         self.unknown: set[str] = set()
+        self.go = asyncio.Event()
+        self.go.set()
 
     async def __call__(self, keys: Sequence[str], deadline: Deadline) -> Mapping[str, bytes]:
         self.keys += keys
         await asyncio.sleep(self.seconds)
+        await self.go.wait()
         if self.fail:
             raise FeaturesUnavailable("down")
         return {key: f"load-{len(self.keys)}".encode() for key in keys if key not in self.unknown}
@@ -80,7 +83,9 @@ async def test_a_thousand_readers_of_an_expiring_key_cause_one_load(make_store: 
     assert await readers(caches, name, 1) == {b"load-1"}
     now[0] += 299.9  # the ramp is at 0.997
     # All of them see the old value, and one of them brings the new one.
+    load.go.clear()
     assert await readers(caches, name, 1000) == {b"load-1"}
+    load.go.set()
     for cache in caches:
         await settle(cache)
     assert load.keys == [name] * 2

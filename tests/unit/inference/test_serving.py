@@ -94,6 +94,10 @@ async def test_probes_answer_while_everything_is_busy(serve: Callable[..., Any])
 def test_logs_are_json_with_the_requests_id(serve: Callable[..., Any]) -> None:
     service = serve(ACCESS_LOG="all")
     httpx.post(f"{service.url}/predict", json=BODY, headers={"X-Request-Id": "call-9"})
+    until = time.monotonic() + 30
+    while "call-9" not in service.log.read_text():  # the answer is sent first
+        assert time.monotonic() < until
+        time.sleep(0.05)
     lines = [json.loads(line) for line in service.log.read_text().splitlines()]
     [line] = [line for line in lines if line.get("request_id") == "call-9"]
     assert (line["method"], line["path"], line["status"], line["level"]) == ("POST", "/predict", 200, "info")
