@@ -64,7 +64,7 @@ def shut(source: Session, move: Move) -> str:
 
 def caught(source: Session, target: Session, move: Move, marker: str) -> None:
     """Wait for the last marker, and then for the target's standby. Raises NotNow, Broken."""
-    if not stream.arrived(target, marker, CATCH_UP_S):
+    if not stream.arrived(target, marker, CATCH_UP_S, stream.FENCED_POLL_S):
         raise NotNow(f"{target.server.name} was more than {CATCH_UP_S:.1f} s behind")
     structure.set_sequences(target, move.schema, structure.sequences(source, move.schema))
     with target.transaction():

@@ -71,9 +71,11 @@ def _rows(
             copying.copy(source, target, move.schema, table, context.throttle, tell)
     journal.note(lead, move.bucket, {"copied": total})
     context.reached("copied", move.bucket)
-    with context.session(move.target) as other:
-        structure.define(dump, other, "post-data")
-    rows = compare(source, target, move, tables)
+    with ThreadPoolExecutor(1) as pool:  # the source need not wait for the target's indexes
+        theirs = pool.submit(_sums, source, move, tables)
+        with context.session(move.target) as other:
+            structure.define(dump, other, "post-data")
+        rows = _same(source, target, move, theirs.result(), _sums(target, move, tables))
     for table in tables:
         target.run(sql.SQL("ANALYZE {}").format(sql.Identifier(move.schema, table)))
     return rows
@@ -81,15 +83,23 @@ def _rows(
 
 def compare(source: Session, target: Session, move: Move, tables: list[str]) -> int:
     """The number of rows that both have. Raises Broken where they differ."""
-    count = 0
     with ThreadPoolExecutor(1) as pool:
-        for table in tables:
-            other = pool.submit(copying.checksum, source, move.schema, table)
-            mine = copying.checksum(target, move.schema, table)
-            if mine != other.result():
-                raise stream.Broken(
-                    f"{move.schema}.{table}: {source.server.name} has {other.result().rows} rows and "
-                    f"{target.server.name} {mine.rows}, or their content differs"
-                )
-            count += mine.rows
-    return count
+        theirs = pool.submit(_sums, source, move, tables)
+        mine = _sums(target, move, tables)
+        return _same(source, target, move, theirs.result(), mine)
+
+
+def _sums(session: Session, move: Move, tables: list[str]) -> dict[str, copying.Sum]:
+    return {table: copying.checksum(session, move.schema, table) for table in tables}
+
+
+def _same(
+    source: Session, target: Session, move: Move, theirs: dict[str, copying.Sum], mine: dict[str, copying.Sum]
+) -> int:
+    for table, held in mine.items():
+        if held != theirs[table]:
+            raise stream.Broken(
+                f"{move.schema}.{table}: {source.server.name} has {theirs[table].rows} rows and "
+                f"{target.server.name} {held.rows}, or their content differs"
+            )
+    return sum(held.rows for held in mine.values())

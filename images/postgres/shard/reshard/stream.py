@@ -16,7 +16,9 @@ from psycopg import sql
 from shard.reshard.journal import Move
 from shard.reshard.server import Server, Session
 
-POLL_S = 0.002
+POLL_S = 0.02
+FENCED_POLL_S = 0.002
+"""While writes wait; otherwise it would only take from them."""
 
 
 class Broken(Exception):
@@ -95,13 +97,13 @@ def mark(source: Session, token: str) -> None:
     source.run("INSERT INTO headroom.marker (token) VALUES (%s) ON CONFLICT DO NOTHING", (token,))
 
 
-def arrived(target: Session, token: str, seconds: float) -> bool:
+def arrived(target: Session, token: str, seconds: float, poll_s: float = POLL_S) -> bool:
     """Whether the marker, and so everything that was committed before it, has been applied within that time."""
     deadline = time.monotonic() + seconds
     while not target.one("SELECT 1 FROM headroom.marker WHERE token = %s", (token,)):
         if time.monotonic() > deadline:
             return False
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
     return True
 
 

@@ -88,6 +88,34 @@ def test_other_tables_sequences_and_grants_move_too(one: tuple[Any, int, str]) -
     fleet.agrees()
 
 
+def test_rows_of_every_type_arrive_as_they_were(one: tuple[Any, int, str]) -> None:
+    """Those that mean the same on every server go in their binary form, the others are written and read as text."""
+    fleet, _, schema = one
+    listed = ", ".join(f"v_{name} {name}" for name in copying.SAME_EVERYWHERE)
+    same = r"""
+        2, true, -1, -2, -3, 'NaN', '-0', 'NaN', E'a\t\\N\n', 'ä', 'c', '\x00ff',
+        '00000000-0000-0000-0000-00000000000f', 'infinity', '23:59:59.5', '23:59:59+02', '-infinity', '2026-11-22 12:00:00.000001+01',
+        '1 month -1 day 00:00:01', '{"a": 1}', '{"b": [null]}', '::1', '10.0.0.0/8', ARRAY[NULL, '', E'\\.'], '{{1e-308,NaN},{Infinity,0.1}}'
+    """
+    fleet.sql(0, f"CREATE TABLE {schema}.same (id bigint PRIMARY KEY, {listed}, texts text[], numbers float8[])")
+    fleet.sql(0, f"INSERT INTO {schema}.same (id) VALUES (1)")  # noqa: S608
+    fleet.sql(0, f"INSERT INTO {schema}.same VALUES ({same})")  # noqa: S608
+    fleet.sql(0, f"CREATE TYPE {schema}.kind AS ENUM ('first', 'second')")
+    fleet.sql(0, f"CREATE TABLE {schema}.own (id int PRIMARY KEY, kinds {schema}.kind[], words tsvector)")
+    fleet.sql(0, f"INSERT INTO {schema}.own VALUES (1, '{{first,second}}', 'a:1 b:2'), (2, NULL, NULL)")  # noqa: S608
+    lease = Lease(fleet.server(0), "one")
+    lease.take(fleet.servers.values())
+    with Context(fleet.servers, "one").session(0) as session:
+        binary = [table for table in ("features", "own", "same") if copying.binary(session, schema, table)]
+    lease.give_up()
+    assert binary == ["features", "same"]
+    queries = [f"SELECT t::text FROM {schema}.{table} AS t ORDER BY id" for table in ("same", "own")]  # noqa: S608
+    before = [fleet.sql(0, query) for query in queries]
+    run(fleet)
+    assert [fleet.sql(2, query) for query in queries] == before
+    fleet.agrees()
+
+
 def test_a_reader_that_began_before_the_flip_reads_to_its_end(one: tuple[Any, int, str]) -> None:
     """One statement sees one moment; the next one of the same transaction is refused, not answered from old rows."""
     fleet, _, schema = one
