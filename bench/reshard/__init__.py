@@ -10,19 +10,24 @@ from __future__ import annotations
 
 import logging
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from bench.report import Measurement, median, worst
-from bench.reshard.fleet import Fleet, servers, store
-from bench.reshard.load import Load
+from bench.reshard.fleet import ROOT, Fleet, servers, store
+from bench.reshard.load import WRITES, Load
 from headroom.capacity.plan.buckets import owners
+from headroom.capacity.plan.postgres import PARALLEL_MOVES
 
 ROWS = 1_000_000
 LARGE_ROWS = 300_000
 ROUNDS = 3
 BEFORE_S = 15.0
+PACE = 0.6
+"""Of what the clients reach when nothing holds them back."""
 
 
 def measure() -> Iterator[Measurement]:
@@ -30,43 +35,87 @@ def measure() -> Iterator[Measurement]:
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     with servers(durable=True) as machines:
         with store(machines) as fleet:
-            yield from _under_load(fleet)
+            usual = yield from _under_load(fleet)
+        with store(machines) as fleet:
+            yield from _paced(fleet, PACE * usual)
         with store(machines) as fleet:
             yield from _beside_copy(fleet)
 
 
-def _under_load(fleet: Fleet) -> Iterator[Measurement]:
-    """Two shards of a million rows become three, two buckets at once, while clients insert, update, delete and read."""
+@dataclass(frozen=True)
+class Beside:
+    """Writes a second before the moves and beside them, and the seconds that each took, from when it was due."""
+
+    moves_s: float
+    before: float
+    beside: float
+    took_before: list[float]
+    took_beside: list[float]
+
+
+def _resize(fleet: Fleet, load: Load) -> Beside:
+    """Two shards become three beside the load, after a while of the load alone."""
+    with load.running():
+        load.wait_for(500)
+        first, began = load.acknowledged, time.monotonic()
+        time.sleep(BEFORE_S)
+        middle, moving = load.acknowledged, time.monotonic()
+        _move(fleet)
+        last, ended = load.acknowledged, time.monotonic()
+        load.wait_for(100)
+    before, beside = (middle - first) / (moving - began), (last - middle) / (ended - moving)
+    return Beside(ended - moving, before, beside, load.took[first:middle], load.took[middle:last])
+
+
+def _under_load(fleet: Fleet) -> Generator[Measurement, None, float]:
+    """Two shards of a million rows become three while clients insert, update, delete and read as fast as they can.
+
+    Returns what they reached alone, in writes a second.
+    """
     fleet.own(tuple(owners(2)))
     keys = set(fleet.fill(ROWS))
     load = Load(fleet.address(), fleet.map(), writers=4, deadline_s=10)
-    with load.running():
-        load.wait_for(500)
-        before, began = load.acknowledged, time.monotonic()
-        time.sleep(BEFORE_S)
-        usual = (load.acknowledged - before) / (time.monotonic() - began)
-        before, began = load.acknowledged, time.monotonic()
-        _move(fleet)
-        took = time.monotonic() - began
-        beside = (load.acknowledged - before) / took
-        load.wait_for(100)
-    rows = fleet.rows()
-    lost = load.wrong(rows, fleet.map())
-    missing = keys - rows.keys()
-    doubled = [key for key, there in rows.items() if len(there) > 1]
+    found = _resize(fleet, load)
     pauses = [float(ms) for (ms,) in fleet.sql(0, "SELECT pause_ms FROM headroom.move")]
     acknowledged = float(load.acknowledged)
-    yield Measurement("two shards of a million rows become three", took, "s", "", (took,))
+    yield Measurement("two shards of a million rows become three", found.moves_s, "s", "", (found.moves_s,))
     yield Measurement("buckets that moved", float(len(pauses)), "buckets", "", (float(len(pauses)),))
     yield Measurement("acknowledged effects beside the moves", acknowledged, "writes", "", (acknowledged,))
-    yield Measurement("rows lost, or not as acknowledged", float(len(lost) + len(missing)), "rows", "<= 0", (0.0,))
-    yield Measurement("rows doubled", float(len(doubled)), "rows", "<= 0", (0.0,))
-    failed = float(len(load.failed) + len(load.stale_reads))
-    yield Measurement("calls failed within 10 s, and stale reads", failed, "calls", "<= 0", (failed,))
+    yield from _unharmed(fleet, load, keys)
     yield median("write pause of a bucket, median", pauses, "ms", "<= 300")
     yield worst("write pause of a bucket, worst", pauses, "ms", "<= 1000")
     yield Measurement("slowest write, as its client saw it", load.slowest * 1000, "ms", "", (load.slowest * 1000,))
-    yield Measurement("load beside the moves / before them", beside / usual, "ratio", ">= 0.8", (usual, beside))
+    share = found.beside / found.before
+    yield Measurement("load beside the moves / before them", share, "ratio", ">= 0.8", (found.before, found.beside))
+    return found.before
+
+
+def _paced(fleet: Fleet, writes_per_s: float) -> Iterator[Measurement]:
+    """The same beside clients that leave cores to spare, as a service does that is sized with headroom."""
+    fleet.own(tuple(owners(2)))
+    keys = set(fleet.fill(ROWS))
+    load = Load(fleet.address(), fleet.map(), writers=16, deadline_s=10, rate=writes_per_s / WRITES)
+    found = _resize(fleet, load)
+    pauses = [float(ms) for (ms,) in fleet.sql(0, "SELECT pause_ms FROM headroom.move")]
+    yield Measurement(f"the same at {PACE:.0%} of that load", found.moves_s, "s", "", (found.moves_s,))
+    yield from _unharmed(fleet, load, keys)
+    yield median("write pause of a bucket, median", pauses, "ms", "<= 300")
+    yield worst("write pause of a bucket, worst", pauses, "ms", "<= 1000")
+    for when, took in (("before", found.took_before), ("beside", found.took_beside)):
+        p99 = sorted(took)[int(0.99 * len(took))] * 1000
+        yield Measurement(f"p99 of a write {when} the moves, from when it was due", p99, "ms", "", (p99,))
+    share = found.beside / found.before
+    yield Measurement("load beside the moves / before them", share, "ratio", ">= 0.8", (found.before, found.beside))
+
+
+def _unharmed(fleet: Fleet, load: Load, keys: set[str]) -> Iterator[Measurement]:
+    rows = fleet.rows()
+    lost = float(len(load.wrong(rows, fleet.map())) + len(keys - rows.keys()))
+    doubled = float(len([key for key, there in rows.items() if len(there) > 1]))
+    failed = float(len(load.failed) + len(load.stale_reads))
+    yield Measurement("rows lost, or not as acknowledged", lost, "rows", "<= 0", (lost,))
+    yield Measurement("rows doubled", doubled, "rows", "<= 0", (doubled,))
+    yield Measurement("calls failed within 10 s, and stale reads", failed, "calls", "<= 0", (failed,))
 
 
 def _beside_copy(fleet: Fleet) -> Iterator[Measurement]:
@@ -106,13 +155,10 @@ def _but_for(moves: int) -> tuple[int, ...]:
 
 
 def _move(fleet: Fleet) -> None:
-    from shard.reshard import mover  # noqa: PLC0415  it is on the path since `fleet`
-    from shard.reshard.context import Context  # noqa: PLC0415
-    from shard.reshard.lease import Lease  # noqa: PLC0415
-
-    lease = Lease(fleet.server(0), "bench")
-    mover.run(Context(fleet.servers, "bench"), lease, 3, 2)
-    lease.give_up()
+    """As many at once as a stack file asks for that says nothing of it. Raises CalledProcessError."""
+    ports = ",".join(map(str, fleet.ports))
+    command = [sys.executable, "-m", "bench.reshard.working", ports, fleet.database, "3", str(PARALLEL_MOVES)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
 
 
 def _move_one(fleet: Fleet, bucket: int, source: int, target: int) -> float:

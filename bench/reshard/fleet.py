@@ -205,6 +205,8 @@ class Fleet:
 def servers(*, durable: bool = False) -> Iterator[tuple[tuple[int, ...], int, Path]]:
     """The servers' ports, PgBouncer's, and its configuration. `durable` servers wait for the disk at every commit."""
     initdb, server, pooler = program("initdb"), program("postgres"), program("pgbouncer")
+    # As in the image; what Debian has in /usr/bin is a wrapper, which starts an interpreter first.
+    os.environ["PATH"] = os.pathsep.join([*FOLDERS, os.environ.get("PATH", "")])
     folder = Path(tempfile.mkdtemp(prefix="hr-", dir="/tmp"))
     if who := account():
         os.chown(folder, who["user"], who["group"])

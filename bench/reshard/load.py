@@ -23,6 +23,8 @@ UPSERT = (
     "INSERT INTO {schema}.features (entity_id, features) VALUES (%s, %s) "
     "ON CONFLICT (entity_id) DO UPDATE SET features = excluded.features"
 )
+WRITES = 0.9
+"""Of all calls; the others read."""
 
 
 @dataclass
@@ -31,12 +33,17 @@ class Load:
 
     `expected` is what the last acknowledged effect on a key left (None: deleted). A write whose outcome is unknown
     makes its key doubtful, and it is not used again.
+
+    Without a `rate` every writer begins its next call when the last one ends. With one, in calls a second of all
+    writers together, calls fall due at random whatever becomes of those before, as with clients that know nothing of
+    each other. `took` is of each acknowledged write in seconds, from when it was due.
     """
 
     address: str
     first: BucketMap
     writers: int = 4
     deadline_s: float = 10.0
+    rate: float | None = None
     expected: dict[str, list[float] | None] = field(default_factory=dict)
     doubtful: set[str] = field(default_factory=set)
     acknowledged: int = 0
@@ -44,6 +51,7 @@ class Load:
     failed: list[str] = field(default_factory=list)
     retries: Counter[str] = field(default_factory=Counter)
     slowest: float = 0.0
+    took: list[float] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     @contextlib.contextmanager
@@ -71,20 +79,26 @@ class Load:
 
     async def _writer(self, shards: Shards, writer: int) -> None:
         chance = random.Random(writer)  # noqa: S311
+        pace = random.Random(-1 - writer)  # noqa: S311
         mine: list[str] = []
+        due = time.monotonic()
         while not self._stop.is_set():
+            if self.rate:
+                due += pace.expovariate(self.rate / self.writers)
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+            else:
+                due = time.monotonic()
             kind = chance.random() if mine else 0.0
             key = f"load-{writer}-{len(mine)}" if kind < 0.5 else chance.choice(mine)
             if key in self.doubtful:
                 continue
             value: list[float] | None = [float(self.acknowledged), chance.random()]
-            began = time.monotonic()
             try:
                 if kind < 0.8:
                     await shards.write(key, UPSERT, (key, value), Deadline.after(self.deadline_s), idempotent=True)
                     if key not in self.expected:
                         mine.append(key)
-                elif kind < 0.9:
+                elif kind < WRITES:
                     value = None
                     await shards.write(key, DELETE, (key,), Deadline.after(self.deadline_s), idempotent=True)
                 else:
@@ -100,7 +114,8 @@ class Load:
                 self.failed.append(f"{type(error).__name__}: {error}")
                 self.doubtful.add(key)
                 continue
-            self.slowest = max(self.slowest, time.monotonic() - began)
+            self.took.append(time.monotonic() - due)
+            self.slowest = max(self.slowest, self.took[-1])
             self.expected[key] = value
             self.acknowledged += 1
 
