@@ -58,6 +58,14 @@ class Server:
                 ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
+    def resident_bytes(self) -> int:
+        """Memory of all its processes (field 2 of proc(5) statm)."""
+        pages = 0
+        for pid in _marked(self.mark):
+            with suppress(OSError):
+                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
 
 def every(folder: Path) -> list[Server]:
     """Ours, plain FastAPI, the floor; and the frameworks that can be installed here, into `folder`."""

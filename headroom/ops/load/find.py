@@ -11,7 +11,7 @@ from headroom.ops.load.judge import misses
 from headroom.ops.load.model import Reading
 
 REST_RPS = 10.0
-"""A rate at which requests hardly ever meet in a pod: their latency is the service time."""
+"""Where the search begins. A service that does not hold it is not measured."""
 GROWTH = 3
 STEPS = 14
 EDGE = 1.12
@@ -32,20 +32,29 @@ class Found:
     broke: tuple[str, ...]
 
 
-def find(run: Callable[[float], Reading], p99_ms: float | None, *, least_rps: float = REST_RPS) -> Found:
-    """Step the rate with `run`. At most STEPS runs and one at rest.
+def find(
+    run: Callable[[float], Reading],
+    p99_ms: float | None,
+    *,
+    alone: Callable[[], Reading] | None = None,
+    least_rps: float = REST_RPS,
+) -> Found:
+    """Step the rate with `run`. At most STEPS runs, and before them one at rest and the one of `alone`.
+
+    `alone` reads the service with requests that never meet; without it that is the run at `least_rps`.
 
     Raises EnvironmentFailure when the service does not even hold at rest.
     """
-    rest = run(least_rps)
+    best = run(least_rps)
+    rest = best if alone is None or isinf(best.mean_ms) else alone()
     bound = p99_ms if p99_ms is not None else WITHOUT_SLA * rest.mean_ms
-    if isinf(rest.mean_ms) or (broken := misses(rest, bound)):
+    if isinf(rest.mean_ms) or (broken := misses(best, bound)):
         why = "; ".join(broken) if not isinf(rest.mean_ms) else "no request was accepted"
         raise EnvironmentFailure(
             f"at {least_rps:g} requests a second the service does not hold: {why}",
-            fix=advice(rest) or "see headroom verify, and the service's log",
+            fix=advice(best) or "see headroom verify, and the service's log",
         )
-    best, rate, high = rest, least_rps * GROWTH, FASTEST_RPS * 2 * GROWTH
+    rate, high = least_rps * GROWTH, FASTEST_RPS * 2 * GROWTH
     broke: tuple[str, ...] = ()
     for _ in range(STEPS):
         found = run(rate)

@@ -43,27 +43,31 @@ class Generator:
         return cls(binaries.ensure((binaries.K6,), progress)["k6"])
 
     def run(
-        self, url: str, shape: Shape, rate: float, seconds: float, progress: Progress, *, warm_s: float = 0.0
+        self, url: str, shape: Shape, rate: float | None, seconds: float, progress: Progress, *, warm_s: float = 0.0
     ) -> Reading:
         """Send `rate` requests a second for `seconds`, after `warm_s` at the same rate that is not counted.
 
-        Ends within the two and the requests' timeout. Ctrl-C ends it at once. Raises EnvironmentFailure when k6 fails.
+        With None it is one client that waits for each answer: what a request takes that meets no other, while the
+        service is as warm as under load. Ends within the two and the requests' timeout. Ctrl-C ends it at once. Raises
+        EnvironmentFailure when k6 fails.
         """
         seconds, warm_s = max(1, ceil(seconds)), ceil(warm_s)
-        spread_s = min(LONGEST_SPREAD_S, SPREAD_REQUESTS / rate)
-        most = min(MOST_CLIENTS, ceil(rate * (spread_s + shape.timeout_s)) + 10)
+        one_client, due = rate is None, rate or 1.0
+        spread_s = min(LONGEST_SPREAD_S, SPREAD_REQUESTS / due)
+        most = min(MOST_CLIENTS, ceil(due * (spread_s + shape.timeout_s)) + 10)
         with tempfile.TemporaryDirectory(prefix="headroom-load-") as folder:
             bodies, order = Path(folder) / "bodies.json", Path(folder) / "order.json"
             bodies.write_text(json.dumps(shape.bodies))
             told = {
                 "url": url.rstrip("/") + shape.path,
                 "bodies": str(bodies),
-                "rate_per_minute": max(1, round(rate * 60)),
+                "one_client": one_client,
+                "rate_per_minute": max(1, round(due * 60)),
                 "seconds": seconds,
                 "warm_s": warm_s,
                 "spread_s": spread_s,
                 "timeout_s": shape.timeout_s,
-                "clients": min(most, ceil(rate * (spread_s + SLOW_S)) + 10),
+                "clients": min(most, ceil(due * (spread_s + SLOW_S)) + 10),
                 "most_clients": most,
             }
             order.write_text(json.dumps(told))
@@ -103,8 +107,8 @@ class Generator:
         return out.read_text()
 
 
-def reading(metrics: dict[str, Any], rate: float, seconds: float) -> Reading:
-    """A reading from k6's own summary of its metrics (milliseconds)."""
+def reading(metrics: dict[str, Any], rate: float | None, seconds: float) -> Reading:
+    """A reading from k6's own summary of its metrics (milliseconds). Without a rate it is what was served."""
 
     def count(name: str) -> int:
         return int(metrics.get(name, {}).get("values", {}).get("count", 0))
@@ -124,7 +128,7 @@ def reading(metrics: dict[str, Any], rate: float, seconds: float) -> Reading:
         mean = measured["mean_ms"]
         measured["cv"] = sqrt(max(0.0, float(squared["avg"]) - mean * mean)) / mean if mean else 0.0
     return Reading(
-        rate=rate,
+        rate=count("accepted") / seconds if rate is None else rate,
         seconds=seconds,
         accepted=count("accepted"),
         refused=count("refused"),

@@ -32,17 +32,18 @@ def measure(generator: Generator, place: Place, shape: Shape, p99_ms: float | No
     costs: dict[float, float] = {}
     pods: list[int] = []
 
-    def run(rate: float) -> Reading:
-        with step(progress, f"{rate:,.0f} requests a second to {place.url}"):
+    def run(rate: float | None) -> Reading:
+        what = "one client" if rate is None else f"{rate:,.0f} requests a second"
+        with step(progress, f"{what} to {place.url}"):
             pods.append(len(place.pods()))
             before = place.used()
             readings.append(generator.run(place.url, shape, rate, STEP_S, progress, warm_s=WARM_S))
             after = place.used()
             pods.append(len(place.pods()))
-        if before is not None and after is not None and after.requests > before.requests:
+        if rate is not None and before is not None and after is not None and after.requests > before.requests:
             costs[rate] = (after.cpu_s - before.cpu_s) / (after.requests - before.requests)
         return readings[-1]
 
-    found = find(run, p99_ms)
+    found = find(run, p99_ms, alone=lambda: run(None))
     cost = costs.get(found.best.rate, 0.0)
     return Measured(found, tuple(readings), min(pods), max(pods), cost if cost > 0 else None)

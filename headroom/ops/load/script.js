@@ -23,8 +23,18 @@ const arrivals = (seconds, start, run) => ({
   maxVUs: order.most_clients,
   exec: run,
 });
-const scenarios = { measured: arrivals(order.seconds, order.warm_s, 'measured') };
-if (order.warm_s > 0) scenarios.warm = { ...arrivals(order.warm_s, 0, 'warm'), gracefulStop: '0s' };
+// One client that waits for each answer: its requests never meet.
+const alone = (seconds, start, run) => ({
+  executor: 'constant-vus',
+  vus: 1,
+  duration: `${seconds}s`,
+  startTime: `${start}s`,
+  gracefulStop: `${Math.ceil(order.timeout_s)}s`,
+  exec: run,
+});
+const made = order.one_client ? alone : arrivals;
+const scenarios = { measured: made(order.seconds, order.warm_s, 'measured') };
+if (order.warm_s > 0) scenarios.warm = { ...made(order.warm_s, 0, 'warm'), gracefulStop: '0s' };
 
 export const options = {
   scenarios,
@@ -39,7 +49,7 @@ const parameters = { headers: { 'Content-Type': 'application/json' }, timeout: `
 function send() {
   // Each is displaced by chance within the spread: that makes an even row of arrivals a Poisson process, as many
   // clients that know nothing of each other are, and as the plan's queueing formula takes them to be.
-  sleep(Math.random() * order.spread_s);
+  if (!order.one_client) sleep(Math.random() * order.spread_s);
   if (bodies.length === 0) return http.get(order.url, parameters);
   return http.post(order.url, bodies[scenario.iterationInTest % bodies.length], parameters);
 }

@@ -107,6 +107,7 @@ def test_three_times_what_it_can_carry(site: Any) -> None:
     generator.run(site.url, shape, 3 * capacity, 10, Silent())  # its caches and buffers have their size then
     memory = used_bytes(site)
     found = generator.run(site.url, shape, 3 * capacity, 30, Silent())
+    print(f"{capacity:.0f} a second from four clients; {found}")  # for whoever asks with -s
     assert found.accepted > 0.3 * capacity * found.seconds
     # What the generator, which shares the machine, could not send at that rate tells nothing of the service.
     assert found.refused > (found.due - found.unsent) / 3

@@ -41,6 +41,9 @@ def test_errors_break_it_too_and_without_a_promise_ten_times_the_rest_does() -> 
     refused = find(lambda rate: reading(rate, refused=rate if rate > 100 else 0), None)
     assert 100 / EDGE < refused.best.rate <= 100
     slow = find(lambda rate: reading(rate, 10.0 if rate <= 300 else 40.0), None)
+    quicker = find(lambda rate: reading(rate, 10.0 if rate <= 300 else 40.0), None, alone=lambda: reading(90.0, 3.6))
+    assert (quicker.p99_ms, quicker.rest.rate) == (pytest.approx(12.0), 90.0)
+    assert 300 / EDGE < quicker.best.rate <= 300
     assert slow.p99_ms == pytest.approx(10 * 10 / 3)
     assert 300 / EDGE < slow.best.rate <= 300
 
@@ -107,9 +110,11 @@ class Pods:
     def used(self) -> Used | None:
         return Used(self.runs * 1.0 + self.sent * 0.002, self.sent) if self._told else None
 
-    def run(self, url: str, shape: object, rate: float, *_: object, **__: object) -> Reading:
+    def run(self, url: str, shape: object, rate: float | None, *_: object, **__: object) -> Reading:
         assert url == self.url
         self.runs += 1
+        if rate is None:
+            return reading(50.0, 6.0)
         self.sent += int(rate * 10)
         return reading(rate, 10.0 if rate <= 100 else 500.0)
 
@@ -120,6 +125,7 @@ def test_cpu_time_is_that_at_the_best_rate_and_pods_are_watched() -> None:
     best = measured.found.best.rate
     assert 100 / EDGE < best <= 100
     assert measured.cpu_time_s == pytest.approx(0.002 + 1 / int(best * 10))
+    assert measured.found.rest.mean_ms == 2.0, "the service time is that of a single client"
     assert (measured.fewest_pods, measured.most_pods) == (3, 4)
     assert len(measured.readings) == service.runs
     silent = Pods([0], told=False)

@@ -141,3 +141,20 @@ def test_a_summary_without_any_accepted_request() -> None:
     found = reading({"refused": {"values": {"count": 7}}}, 1.0, 7)
     assert (found.refused, found.accepted, found.errors, found.error_share) == (7, 0, 7, 1.0)
     assert found.p99_ms == float("inf")
+
+
+def test_one_client_waits_for_each_answer(generator: Generator, server: Callable[[Answer], str]) -> None:
+    """So its requests never meet: answers of 20 ms are at most 50 a second."""
+    asked: list[bytes] = []
+
+    def answer(body: bytes) -> tuple[int, float]:
+        asked.append(body)
+        return 200, 0.02
+
+    url = server(answer)
+    found = generator.run(url, Shape("/x", ("{}",)), None, 2, Silent(), warm_s=1)
+    assert found.accepted > 0
+    assert found.errors == 0
+    assert found.rate == found.rps <= 51  # the last one may end after the two seconds
+    assert found.mean_ms >= 20
+    assert len(asked) >= found.accepted
