@@ -25,6 +25,7 @@ UPSERT = (
 )
 WRITES = 0.9
 """Of all calls; the others read."""
+SLOW_S = 3.0
 
 
 @dataclass
@@ -36,7 +37,8 @@ class Load:
 
     Without a `rate` every writer begins its next call when the last one ends. With one, in calls a second of all
     writers together, calls fall due at random whatever becomes of those before, as with clients that know nothing of
-    each other. `took` is of each acknowledged write in seconds, from when it was due.
+    each other. `took` is of each acknowledged write in seconds, from when it was due; `slow` says which
+    bucket waited when.
     """
 
     address: str
@@ -52,6 +54,7 @@ class Load:
     retries: Counter[str] = field(default_factory=Counter)
     slowest: float = 0.0
     took: list[float] = field(default_factory=list)
+    slow: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     @contextlib.contextmanager
@@ -116,6 +119,8 @@ class Load:
                 continue
             self.took.append(time.monotonic() - due)
             self.slowest = max(self.slowest, self.took[-1])
+            if self.took[-1] > SLOW_S:
+                self.slow.append(f"bucket {bucket_of(key)} {self.took[-1]:.1f} s until {time.strftime('%H:%M:%S')}")
             self.expected[key] = value
             self.acknowledged += 1
 

@@ -25,26 +25,33 @@ def test_a_resize_goes_on_through_everything(store: Store, load: Callable[..., L
     with writing.running():
         growing = Resizing(store, 3)
         growing.further(2, 3)
-        lose_primary(site, 1)
-        growing.further(2, 3)
-        lose_primary(site, 2)
-        growing.further(2, 3)
-        lose_primary(site, 0)
-        growing.further(2, 3)
+        for shard in (1, 2, 0):
+            said(f"the primary of shard {shard} is lost")
+            lose_primary(site, shard)
+            growing.further(2, 3)
+        said("the API server restarts")
         restart_api_server(site)
         growing.further(2, 3)
         until(lambda: mover(site) is not None, 120, "a mover")
         working = mover(site)
         assert working is not None
+        said("the mover is lost")
         delete_pod(site, working, 1)
         until(lambda: mover(site) not in (None, working), 120, "another mover")
         growing.further(2, 3)
+        said("PgBouncer is rolled")
         site.kubectl.run("rollout", "restart", "deployment/pgbouncer", "-n", NAMESPACE)
         assert growing.ended() is None
         writing.wait_for(50)
-    print(store.report(writing, 3))
+    print(store.report(writing, 3), *writing.slow, sep="\n")
+    print(site.kubectl.run("logs", "-n", NAMESPACE, "-l", "app=pg-move", "--tail=-1").stdout)
     assert writing.failed == []
     store.check(writing, keys, 3)
+
+
+def said(what: str) -> None:
+    """For whoever asks why a write was slow."""
+    print(time.strftime("%H:%M:%S"), what, flush=True)
 
 
 def lose_primary(site: Site, shard: int) -> None:
