@@ -62,8 +62,10 @@ class Batcher(Generic[Out]):
         self._lanes = max(1, min(threads, round(usable_cores() if cores is None else cores)))
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="model")
         self._waiting: OrderedDict[_Waiting[Out], None] = OrderedDict()
+        self._waiting_rows = 0
         self._running = 0
-        self._coming = 0
+        # Requests, by the parts that the model gets of them, and their rows, that have a place and fetch features.
+        self._coming = self._coming_rows = 0
         self._flush_due = False
         metrics.queue_depth.set_function(lambda: self.depth)
         metrics.busy_threads.set_function(lambda: self._running)
@@ -76,7 +78,7 @@ class Batcher(Generic[Out]):
 
     def check_room(self) -> None:
         """Raises Overloaded when a request that came now could not wait."""
-        self._check(len(self._waiting) + self._coming)
+        self._check(len(self._waiting) + self._coming, self._waiting_rows + self._coming_rows)
 
     @contextmanager
     def place(self, rows: int = 1) -> Iterator[None]:
@@ -88,10 +90,12 @@ class Batcher(Generic[Out]):
         self.check_room()
         places = max(1, -(-rows // self._batch_limit))
         self._coming += places
+        self._coming_rows += rows
         try:
             yield
         finally:
             self._coming -= places
+            self._coming_rows -= rows
 
     async def predict(self, rows: Rows, until: float) -> list[Out]:
         """Results for rows [n, width], in order.
@@ -102,7 +106,7 @@ class Batcher(Generic[Out]):
         Overloaded when the queue is full. A caller that is cancelled leaves the queue at once.
         """
         # Not those that are coming: whoever had a place is one of them no more, and must not be told to return now.
-        self._check(len(self._waiting))
+        self._check(len(self._waiting), self._waiting_rows)
         limit = self._batch_limit
         if len(rows) <= limit:
             return await self._one(rows, until)
@@ -125,6 +129,7 @@ class Batcher(Generic[Out]):
         loop = asyncio.get_running_loop()
         item: _Waiting[Out] = _Waiting(rows, until, loop.create_future())
         self._waiting[item] = None
+        self._waiting_rows += len(rows)
         if self._running < self._threads and not self._flush_due:
             # At the end of this turn, not now: what arrived in the same turn shares one call.
             self._flush_due = True
@@ -132,11 +137,18 @@ class Batcher(Generic[Out]):
         try:
             return await item.future
         except asyncio.CancelledError:
-            self._waiting.pop(item, None)
+            if item in self._waiting:
+                self._leave(item)
             raise
 
-    def _check(self, ahead: int) -> None:
-        if ahead >= self._queue_limit + (self._threads - self._running) * self._batch_limit:
+    def _leave(self, item: _Waiting[Out]) -> None:
+        del self._waiting[item]
+        self._waiting_rows -= len(item.rows)
+
+    def _check(self, ahead: int, rows: int) -> None:
+        """Refuse when those ahead that no free thread takes at once fill the queue: their share is that of the rows."""
+        left = rows - (self._threads - self._running) * self._batch_limit
+        if left > 0 and ahead * left >= self._queue_limit * rows:
             raise Overloaded(f"{ahead} requests are waiting already")
 
     def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -156,7 +168,7 @@ class Batcher(Generic[Out]):
             item = next(iter(self._waiting))
             if batch and rows + len(item.rows) > self._batch_limit:
                 break
-            del self._waiting[item]
+            self._leave(item)
             if item.future.done():  # cancelled in this very turn
                 continue
             if item.until <= now:

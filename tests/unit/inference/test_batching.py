@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -155,15 +155,22 @@ async def test_who_still_fetches_features_has_a_place_in_the_queue(sample: Path)
 
 
 async def test_who_fetches_many_has_as_many_places_as_the_model_gets_parts(gate: Gate) -> None:
+    """While the one thread is free it takes four rows at once: of single rows six fit, of full parts three."""
     made = batcher(gate, threads=1, queue_limit=2, batch_limit=4)
-    with made.place(17):  # five parts of four
-        with made.place(), pytest.raises(Overloaded), made.place():
-            pass
-        with made.place():
-            pass
+
+    def fit(rows: int) -> int:
+        with ExitStack() as stack:
+            for number in range(20):
+                try:
+                    stack.enter_context(made.place(rows))
+                except Overloaded:
+                    return number
+        return 20
+
+    assert [fit(1), fit(4), fit(8), fit(17)] == [6, 3, 2, 1]
     with pytest.raises(ValueError, match="lost"), made.place(9):
         raise ValueError("lost")
-    assert made._coming == 0
+    assert (made._coming, made._coming_rows) == (0, 0)
 
 
 async def test_who_gives_up_leaves_the_queue_at_once(gate: Gate) -> None:
@@ -176,6 +183,7 @@ async def test_who_gives_up_leaves_the_queue_at_once(gate: Gate) -> None:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
     assert made.depth == 0
+    assert made._waiting_rows == 0
     gate.open.set()
     assert await first == [1.0]
     assert gate.batches == [1]
@@ -192,6 +200,7 @@ async def test_rows_that_are_too_late_are_not_scored(gate: Gate) -> None:
     assert (await first, await on_time) == ([1.0], [3.0])
     with pytest.raises(DeadlineExceeded):
         await late
+    assert made._waiting_rows == 0
     assert gate.batches == [1, 1]
 
 
