@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,9 @@ RECENT_SECONDS = 3600
 _OFTEN = 3
 _OOM = "OOMKilled"
 _KILLED = 137
+_BY_A_PROBE = re.compile(r"ontainer (\S+) failed (liveness|startup) probe")
+_SLACK_SECONDS = 5.0
+"""Between the clocks and the rounding of an event's time and of an end's."""
 
 
 def out_of_memory(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
@@ -65,7 +69,7 @@ def loops(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
             subject=f"pod {objects.place(pod)}, container {name}",
             symptom=f"was restarted {_times(int(status.get('restartCount', 0)))}"
             + (" and runs at this moment" if runs_again else ""),
-            because=_meaning(seen, pod, end),
+            because=_meaning(seen, pod, name, end),
             fix=f"kubectl logs -n {objects.namespace(pod)} {objects.name(pod)} -c {name} --previous; "
             f"if a new version did it: headroom rollback {_scope(plan, pod)}--stack {plan.stack}",
             evidence=(_ended(end), *_log(seen, pod, name)),
@@ -140,11 +144,11 @@ def _fix(plan: Plan, component: str, *, behind: bool) -> str:
     return f"headroom rightsize {component} --stack {plan.stack}; or {larger}"
 
 
-def _meaning(seen: Snapshot, pod: Manifest, end: dict[str, Any]) -> str:
-    probes = objects.events(seen, pod, "Unhealthy", "Killing", kind="Pod")
-    liveness = next((e for e in probes if "iveness" in e or "tartup" in e), None)
-    if liveness:
-        return f"the kubelet restarts it because a probe fails: {liveness[:160]}"
+def _meaning(seen: Snapshot, pod: Manifest, container: str, end: dict[str, Any]) -> str:
+    if probe := _killed_by(seen, pod, container, end):
+        failed = objects.events(seen, pod, "Unhealthy", kind="Pod")
+        words = next((f": {e[:160]}" for e in failed if e.lower().startswith(f"{probe} probe")), "")
+        return f"the kubelet restarts it because its {probe} probe fails{words}"
     code = end.get("exitCode")
     known = {
         1: "the program ended with an error; its log says which",
@@ -156,6 +160,25 @@ def _meaning(seen: Snapshot, pod: Manifest, end: dict[str, Any]) -> str:
         143: "it was told to end (SIGTERM) and did",
     }
     return known.get(int(code or 0), f"the program ended by itself with exit code {figure(int(code or 0))}")
+
+
+def _killed_by(seen: Snapshot, pod: Manifest, container: str, end: dict[str, Any]) -> str:
+    """`liveness` or `startup` where the kubelet ended this container for its probe, by its own word at that time.
+
+    A probe that fails is no proof: each does while a program starts, and in the moment in which one crashes.
+    """
+    grace = float(pod["spec"].get("terminationGracePeriodSeconds", 30)) + _SLACK_SECONDS
+    finished = age(seen.at, end.get("finishedAt"))
+    for event in seen.events:
+        about = event.get("involvedObject") or event.get("regarding") or {}
+        if event.get("reason") != "Killing" or about.get("kind") != "Pod":
+            continue
+        if (about.get("namespace"), about.get("name")) != (objects.namespace(pod), objects.name(pod)):
+            continue
+        said = _BY_A_PROBE.search(str(event.get("message") or event.get("note") or ""))
+        if said and said[1] == container and -_SLACK_SECONDS <= age(seen.at, objects.when(event)) - finished <= grace:
+            return said[2]
+    return ""
 
 
 def _scope(plan: Plan, pod: Manifest) -> str:

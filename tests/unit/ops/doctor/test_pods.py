@@ -89,6 +89,58 @@ def test_a_container_that_ends_again_and_again(lab: Any) -> None:
     lab.explains(lab.with_pod("crash"), "container-keeps-crashing", "exit code 3")
 
 
+def said(pod: dict[str, Any], reason: str, message: str, at: str) -> dict[str, Any]:
+    """An event about a pod's container, as the kubelet writes one."""
+    about = {"kind": "Pod", "name": pod["metadata"]["name"], "namespace": "headroom"}
+    about["fieldPath"] = "spec.containers{main}"
+    metadata = {"name": f"{reason}-{at}", "namespace": "headroom"}
+    return {"metadata": metadata, "involvedObject": about, "reason": reason, "message": message, "lastTimestamp": at}
+
+
+START = ("Unhealthy", 'Startup probe failed: Get "http://10.1.0.4:8080/": connect: connection refused')
+FAILED = ("Unhealthy", 'Liveness probe failed: Get "http://10.1.0.4:8080/": context deadline exceeded')
+KILLING = ("Killing", "Container main failed liveness probe, will be restarted")
+
+
+@pytest.mark.parametrize(
+    ("code", "events", "because"),
+    [
+        # The container ended at 09:09:54.
+        (3, [(*START, "2026-11-22T09:09:53Z")], "the program ended by itself with exit code 3"),
+        (1, [(*START, "2026-11-22T09:09:53Z")], "the program ended with an error"),
+        (137, [(*FAILED, "2026-11-22T09:09:53Z")], "it was killed (SIGKILL)"),
+        (139, [("Killing", "Stopping container main", "2026-11-22T09:09:50Z")], "it crashed (SIGSEGV)"),
+        (3, [(*KILLING, "2026-11-22T09:04:00Z")], "the program ended by itself with exit code 3"),
+        (
+            3,
+            [("Killing", "Container guard failed liveness probe, will be restarted", "2026-11-22T09:09:50Z")],
+            "the program ended by itself with exit code 3",
+        ),
+        (
+            137,
+            [(*START, "2026-11-22T09:09:20Z"), (*FAILED, "2026-11-22T09:09:40Z"), (*KILLING, "2026-11-22T09:09:40Z")],
+            f"the kubelet restarts it because its liveness probe fails: {FAILED[1]}",
+        ),
+        (
+            0,
+            [("Killing", "Container main failed startup probe, will be restarted", "2026-11-22T09:09:54Z")],
+            "the kubelet restarts it because its startup probe fails",
+        ),
+    ],
+)
+def test_a_probe_ended_a_container_only_where_the_kubelet_says_so(
+    lab: Any, code: int, events: list[tuple[str, str, str]], because: str
+) -> None:
+    def change(pod: dict[str, Any]) -> None:
+        status = pod["status"]["containerStatuses"][0]
+        ended = {**status["state"]["terminated"], "exitCode": code}
+        status.update(state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState={"terminated": ended})
+
+    seen = lab.change(lab.with_pod("crash"), "pods", "crash", change)
+    seen = replace(seen, events=(*seen.events, *(said(seen.pods[-1], *e) for e in events)))
+    assert lab.one(seen, "container-keeps-crashing").because.startswith(because)
+
+
 def test_the_last_words_of_a_container_are_told(lab: Any) -> None:
     seen = lab.with_pod("crash")
     name = seen.pods[-1]["metadata"]["name"]
