@@ -216,13 +216,14 @@ def servers(*, durable: bool = False) -> Iterator[tuple[tuple[int, ...], int, Pa
             subprocess.run(command, check=True, capture_output=True, cwd=folder, **account())
             for n in range(1, SERVERS):
                 subprocess.run(["cp", "-a", f"{folder}/0", f"{folder}/{n}"], check=True, **account())
-            ports = tuple(free_port() for _ in range(SERVERS))
+            ports: list[int] = []
             settings = {"fsync": "on" if durable else "off", "wal_level": "logical", "max_connections": "60",
                         "shared_buffers": "32MB",
                         "listen_addresses": "127.0.0.1", "unix_socket_directories": str(folder),
                         "max_wal_size": "256MB", "autovacuum": "off",
                         "wal_retrieve_retry_interval": "500ms"}  # fmt: skip
-            for n, port in enumerate(ports):
+            for n in range(SERVERS):
+                ports.append(port := free_port())
                 options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
                 stack.enter_context(
                     running([server, "-D", f"{folder}/{n}", "-p", str(port), *options], port, folder, "postgres")
@@ -232,10 +233,10 @@ def servers(*, durable: bool = False) -> Iterator[tuple[tuple[int, ...], int, Pa
                         connection.execute(f"CREATE ROLE {role}")
             port, config = free_port(), folder / "pgbouncer.ini"
             (folder / "users.txt").write_text('"features" ""\n"postgres" ""\n')
-            config.write_text(pooler_config(folder, port, ports, "postgres"))
+            config.write_text(pooler_config(folder, port, tuple(ports), "postgres"))
             config.chmod(0o644)
             stack.enter_context(running([pooler, str(config)], port, folder))
-            yield ports, port, config
+            yield tuple(ports), port, config
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -276,11 +277,25 @@ def store(machines: tuple[tuple[int, ...], int, Path]) -> Iterator[Fleet]:
                     one.execute(f"DROP SUBSCRIPTION {name}")
         for port in ports:
             with psycopg.connect(host="127.0.0.1", port=port, user="postgres", autocommit=True) as one:
-                one.execute(
-                    "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots "
-                    "WHERE database = %s AND active", (database,))  # fmt: skip
-                for (name,) in one.execute(
-                    "SELECT slot_name FROM pg_replication_slots WHERE database = %s", (database,)
-                ).fetchall():
-                    one.execute("SELECT pg_drop_replication_slot(%s)", (name,))
-                one.execute(f"DROP DATABASE {database} WITH (FORCE)")
+                end(one, database)
+
+
+def end(server: psycopg.Connection[Any], database: str, seconds: float = 60) -> None:
+    """Drop it with its slots. What is told to end needs a moment until it has."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            server.execute(
+                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = %s AND active",
+                (database,),
+            )
+            server.execute(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", (database,)
+            )
+            server.execute(f"DROP DATABASE {database} WITH (FORCE)")
+        except psycopg.errors.ObjectInUse:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return

@@ -50,4 +50,5 @@ def shrunk(fleet: Fleet) -> Fleet:
 
 @pytest.fixture
 def load(fleet: Fleet) -> Callable[..., Load]:
-    return lambda **more: Load(fleet.address(), fleet.map(), **more)
+    """Clients that are patient: a mover that takes over has to start first, on a machine that may have much to do."""
+    return lambda **more: Load(fleet.address(), fleet.map(), **{"deadline_s": 60.0, **more})
