@@ -37,6 +37,11 @@ def on_cluster(option: str) -> None:
     _here[:] = [option]
 
 
+def here() -> str:
+    """That option with a space before it, for a command that is printed whole; nothing on the default cluster."""
+    return f" {_here[0]}" if _here else ""
+
+
 def remind(words: str) -> None:
     """Where a printed command lacks the option that names this run's cluster, say so: it would act on another one."""
     if _here and re.search(r"\b(headroom|kubectl) [a-z]", words) and _here[0] not in words:

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from headroom.capacity import quantities
 from headroom.cli import acting, options
-from headroom.cli.console import ConsoleProgress, out
+from headroom.cli.console import ConsoleProgress, here, out
 from headroom.errors import InputError
 from headroom.ops.scale import bounds, run
 from headroom.ops.scale import gradual as by_steps
@@ -100,7 +100,8 @@ def scale(
     done = carry_out(request, proposal, progress, **extra)
     out.print(f"{escape(service)}: {done.ready} pods ready after {done.seconds:.0f} s; {request.file.name} says so too")
     if not restore:
-        out.print(f"back to the plan: headroom scale {escape(service)} --restore{_where(stack, name, context)}")
+        where = ("" if stack == "local" else f" --stack {stack}") + here()
+        out.print(f"back to the plan: headroom scale {escape(service)} --restore{where}")
 
 
 def _check(to: int | None, because: str, cpu: str | None, memory: str | None, restore: bool, gradual: bool) -> None:
@@ -139,9 +140,3 @@ def _lines(proposal: Proposal) -> list[str]:
     cost = proposal.after.monthly_cost_at_min
     lines.append(f"the stack costs {cost.value:,} USD a month at minimum replicas then")
     return lines
-
-
-def _where(stack: str, name: str, context: str | None) -> str:
-    words = f" --stack {stack}" if stack != "local" else ""
-    words += f" --name {name}" if name != "headroom" else ""
-    return words + (f" --context {context}" if context else "")
