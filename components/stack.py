@@ -8,15 +8,25 @@ import pulumi
 from pulumi.runtime import config as runtime_config
 from pulumi_kubernetes import Provider
 
+from headroom.backend.secrets import CONFIG_KEY
+from headroom.capacity.demand import encrypted
+from headroom.capacity.demand.problem import PREFIX
+
 NO_CONTEXT = "none: choose a cluster with `pulumi config set kubernetes:context NAME`"
 
 
 def configuration() -> dict[str, Any]:
     """Every key of the stack's configuration with its prefix; structured values are JSON text.
 
-    `pulumi.Config` answers for one key at a time, so a misspelt key would go unseen.
+    `pulumi.Config` answers for one key at a time, so a misspelt key would go unseen. Values are plain here, so the mark
+    of an encrypted one would be lost: only the passwords may be encrypted, and they must be. Raises InputError.
     """
-    return {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
+    found = {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
+    marked = {key for key in found if key.startswith(PREFIX) and runtime_config.is_config_secret(key)}
+    stack = pulumi.get_stack()
+    clear = {CONFIG_KEY} - marked if found.get(CONFIG_KEY, "{}") != "{}" else ()
+    encrypted.check(stack, f"stack {stack}", encrypted=marked - {CONFIG_KEY}, clear=clear)
+    return found
 
 
 def cluster() -> Provider:

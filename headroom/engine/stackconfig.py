@@ -81,6 +81,8 @@ def with_passwords(config: StackConfig) -> StackConfig:
     missing = [name for name in backend_secrets.required(needing) if name not in held]
     if not missing:
         return config
+    if held and backend_secrets.CONFIG_KEY not in config.secret_keys:  # in the clear: the program refuses it
+        return config
     values = {**config.values, backend_secrets.CONFIG_KEY: _text({**held, **dict.fromkeys(missing, PLACEHOLDER)})}
     return StackConfig(
         values,

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from headroom.backend.secrets import CONFIG_KEY
 from headroom.engine.render import render
 from headroom.engine.rendered import Rendered
 
@@ -50,13 +51,14 @@ def config() -> Callable[[str], Config]:
 
 @pytest.fixture
 def render_config(tmp_path: Path) -> Callable[..., Rendered]:
-    """Render the program with a config of one's own."""
+    """Render the program with a config of one's own; its passwords come as they do from the cluster or the CLI."""
     number = itertools.count()
 
     def go(config: Config, stack: str = "dev") -> Rendered:
         file = tmp_path / f"Pulumi.{next(number)}.yaml"
-        file.write_text(yaml.safe_dump({"config": config}))
-        return render(ROOT, stack, config_file=file)
+        written = {key: value for key, value in config.items() if key != CONFIG_KEY}
+        file.write_text(yaml.safe_dump({"config": written}))
+        return render(ROOT, stack, config_file=file, secrets={k: v for k, v in config.items() if k not in written})
 
     return go
 

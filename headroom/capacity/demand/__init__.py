@@ -15,26 +15,27 @@ from typing import Any
 from pydantic import ValidationError
 
 from headroom.capacity import quantities
-from headroom.capacity.demand import source
-from headroom.capacity.demand.problem import PREFIX, closest, path, refuse, value_text
+from headroom.capacity.demand import encrypted, source
+from headroom.capacity.demand.encrypted import SECRETS
+from headroom.capacity.demand.problem import PREFIX, closest, refuse, value_text
 from headroom.capacity.demand.services import ServiceDemand
 from headroom.capacity.demand.stack import StackDemand
 from headroom.errors import InputError
 
 __all__ = ["ServiceDemand", "StackDemand", "from_config", "load", "months"]
 
-SECRETS = "secrets"
 _KEYS = frozenset(f.alias or n for n, f in StackDemand.model_fields.items()) - {"stack"}
 
 
 def load(stack: str, file: Path) -> StackDemand:
-    """The demand of a stack file (`Pulumi.<stack>.yaml`). Raises InputError, also for a secret in the clear."""
+    """The demand of a stack file (`Pulumi.<stack>.yaml`). Raises InputError, also for a secret in the clear and
+    for an encrypted value that is none of the passwords."""
     config = source.read(file)
     for key in config:
         if ":" not in key and key in _KEYS | {SECRETS}:
             raise InputError(f"{file.name}: config.{key} has no prefix", fix=f"write {PREFIX}{key}")
-    if f"{PREFIX}{SECRETS}" in config:
-        _refuse_cleartext(stack, file, config[f"{PREFIX}{SECRETS}"])
+    _check_secrets(config.get(f"{PREFIX}{SECRETS}", {}))
+    encrypted.check_file(stack, file.name, config)
     return from_config(stack, config)
 
 
@@ -103,24 +104,3 @@ def _check_secrets(value: Any) -> None:
     # What is in them is opaque here and must not be: it is checked by whoever uses it, and never shown.
     if not isinstance(value, Mapping | str):
         raise InputError(f"{PREFIX}{SECRETS} must be a mapping of names to secret values")
-
-
-def _refuse_cleartext(stack: str, file: Path, value: Any) -> None:
-    """A stack file goes into git and, with what was deployed, into the cluster: passwords are in it encrypted only."""
-    _check_secrets(value)
-    if _is_encrypted(value):
-        return
-    if isinstance(value, str):
-        clear = [path((SECRETS,))]
-    else:
-        clear = [path((SECRETS, name)) for name, held in value.items() if not _is_encrypted(held)]
-    if clear:
-        raise InputError(
-            f"{file.name}: {', '.join(clear)} is not encrypted; a stack file holds secrets as {{secure: …}} only",
-            fix=f"remove it, then headroom secrets init --stack {stack} (to keep a value in use: pulumi config set "
-            f"--stack {stack} --secret --path {clear[0]}); what was in a commit needs headroom secrets rotate",
-        )
-
-
-def _is_encrypted(value: Any) -> bool:
-    return isinstance(value, Mapping) and set(value) == {"secure"} and isinstance(value["secure"], str)

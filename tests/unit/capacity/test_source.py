@@ -161,6 +161,23 @@ def test_secrets_in_the_clear_are_refused_and_not_repeated(tmp_path: Path, secre
     assert "hunter2" not in str(found.value)
 
 
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ("{headroom:services: {a: {image: 'x:1', env: {KEY: {secure: v1:x}}}}}", "headroom:services.a.env.KEY"),
+        ("{headroom:images: {pullSecrets: [{secure: v1:x}]}}", "headroom:images.pullSecrets[0]"),
+        ("{headroom:namespace: {secure: v1:x}}", "headroom:namespace"),
+    ],
+)
+def test_an_encrypted_value_is_refused_where_it_would_end_in_the_clear(tmp_path: Path, config: str, named: str) -> None:
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(f"config: {config}")
+    with pytest.raises(InputError) as found:
+        demand.load("x", file)
+    assert f"{named} holds an encrypted value" in found.value.message
+    assert "existingSecret" in found.value.fix and "v1:x" not in str(found.value)
+
+
 def test_secrets_without_the_prefix_are_refused_too(tmp_path: Path) -> None:
     file = tmp_path / "Pulumi.x.yaml"
     file.write_text("config: {headroom:environment: dev, secrets: {redisApp: hunter2}}")
