@@ -141,6 +141,14 @@ def counted(samples: Iterable[tuple[str, Mapping[str, str], float]], counter: st
 
 
 @dataclass(frozen=True)
+class Look:
+    """What pods have counted, by their names; and why those that hang gave no answer in their time."""
+
+    counters: dict[str, Counters]
+    silent: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Watcher:
     """Looks at the pods of one service."""
 
@@ -180,9 +188,13 @@ class Watcher:
 
     def look(self) -> dict[str, Counters]:
         """The counters of every pod that answers, by its name; none for a program without such metrics."""
+        return self.heard().counters
+
+    def heard(self) -> Look:
+        """As `look`, with the ready pods that gave no answer; Prometheus knows of none."""
         if not self._counted:
-            return {}
-        return self._asked() if self.source is not None else self._scraped()
+            return Look({})
+        return Look(self._asked()) if self.source is not None else self._scraped()
 
     def _asked(self) -> dict[str, Counters]:
         if self.source is None:
@@ -195,15 +207,22 @@ class Watcher:
                 by_pod.setdefault(sample.labels.get("pod", ""), []).append((name, sample.labels, sample.value))
         return {pod: counted(samples, counter, histogram) for pod, samples in by_pod.items()}
 
-    def _scraped(self) -> dict[str, Counters]:
+    def _scraped(self) -> Look:
         names = [p["metadata"]["name"] for p in self.pods() if ready(p)]
         with ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(self._scrape, names))
-        return {name: counters for name, counters in zip(names, found, strict=True) if counters is not None}
+            found = dict(zip(names, pool.map(self._scrape, names), strict=True))
+        return Look(
+            {pod: told for pod, told in found.items() if isinstance(told, Counters)},
+            {pod: told for pod, told in found.items() if isinstance(told, str)},
+        )
 
-    def _scrape(self, pod: str) -> Counters | None:
+    def _scrape(self, pod: str) -> Counters | str | None:
+        """Its counters, None where it has none to tell, or why there was no answer."""
         counter, histogram = METRICS[self.service.preset]
-        done = self.kubectl.raw(f"/api/v1/namespaces/{self.service.namespace}/pods/{pod}:8080/proxy/metrics")
+        try:
+            done = self.kubectl.raw(f"/api/v1/namespaces/{self.service.namespace}/pods/{pod}:8080/proxy/metrics")
+        except EnvironmentFailure as error:
+            return f"its metrics: {error.message}"
         if done.returncode != 0:
             return None
         try:

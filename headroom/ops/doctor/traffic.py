@@ -119,7 +119,10 @@ def p99_seconds(buckets: Mapping[float, float], promised: float | None = None) -
 
 def _look(kubectl: Kubectl, questions: Questions, service: ServicePlan) -> Asked[Look]:
     def look() -> Look:
-        return time.monotonic(), Watcher(kubectl, service).look()
+        began, heard = time.monotonic(), Watcher(kubectl, service).heard()
+        for pod, words in heard.silent.items():
+            questions.refuse(service.key, f"pod {pod}", words)
+        return began, heard.counters
 
     return questions.ask(service.key, f"requests of {service.key}", look)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from headroom.capacity import demand, plan
-from headroom.errors import InputError
+from headroom.errors import EnvironmentFailure, InputError
 from headroom.kubectl import Kubectl
 from headroom.ops.canary.verdict import judge, weight
 from headroom.ops.signals import Counters, Limits, Reading, Watcher, between, broken, counted, worse
@@ -125,11 +125,12 @@ def test_and_nothing_else(text: str) -> None:
 
 @dataclass(frozen=True)
 class Told(Kubectl):
-    """A cluster with one Prometheus, or without, and one pod; what is asked of them is answered from here."""
+    """A cluster with one Prometheus, or without, and pods; what is asked of them is answered from here."""
 
     prometheus: bool = True
     series: tuple[dict[str, str], ...] = ()
     metrics: str = ""
+    hung: str = ""
 
     def get(self, *args: str, timeout: float = 60) -> dict[str, Any]:
         if args[0] == "services":
@@ -138,9 +139,12 @@ class Told(Kubectl):
             service = {"metadata": metadata, "spec": {"ports": [{"name": "http", "port": 80}]}}
             return {"items": [service] if self.prometheus else []}
         ready = {"conditions": [{"type": "Ready", "status": "True"}]}
-        return {"items": [{"metadata": {"name": "inference-1-a"}, "status": ready}]}
+        names = ["inference-1-a", *([self.hung] if self.hung else [])]
+        return {"items": [{"metadata": {"name": name}, "status": ready} for name in names]}
 
     def raw(self, path: str, timeout: float = 20) -> subprocess.CompletedProcess[str]:
+        if self.hung and f"pods/{self.hung}:" in path:
+            raise EnvironmentFailure("kubectl get got no answer within 20 s")
         if "pods/inference-1-a:8080/proxy/metrics" in path:
             return subprocess.CompletedProcess([], 0 if self.metrics else 1, self.metrics, "")
         counter = "http_requests_total" in path
@@ -182,6 +186,12 @@ def test_else_the_pods_themselves(prometheus: bool) -> None:
     watcher = Watcher.of(door(prometheus=prometheus, metrics=TEXT), SERVICE)
     assert watcher.look() == {"inference-1-a": Counters(6, 1, {0.1: 6, INF: 6})}
     assert "read from the pods" in watcher.told()
+
+
+def test_a_pod_that_hangs_is_named_and_hides_no_other() -> None:
+    heard = Watcher.of(door(prometheus=False, metrics=TEXT, hung="inference-1-b"), SERVICE).heard()
+    assert heard.counters == {"inference-1-a": Counters(6, 1, {0.1: 6, INF: 6})}
+    assert heard.silent == {"inference-1-b": "its metrics: kubectl get got no answer within 20 s"}
 
 
 def test_blind_it_says_so() -> None:

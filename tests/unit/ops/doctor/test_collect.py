@@ -144,6 +144,21 @@ def test_a_program_that_hangs_is_a_finding_and_the_others_answer(lab: Any, clust
     assert "within 20 s" in found.evidence[0]
 
 
+def test_a_pod_that_hangs_is_named_once_and_the_requests_of_the_others_are_known(lab: Any, cluster: Any) -> None:
+    names = [p["metadata"]["name"] for p in lab.raw("pods") if p["metadata"]["name"].startswith("inference-")]
+
+    def hang(args: tuple[str, ...]) -> None:
+        if f"pods/{names[0]}:8080/proxy/metrics" in args[-1]:
+            raise EnvironmentFailure("kubectl get got no answer within 20 s")
+
+    seen = look(cluster, lab, hang)
+    assert [p.pod for p in seen.traffic["inference"].pods] == names[1:]
+    assert len(seen.failures) == 2, "of either look"
+    (found,) = [f for f in lab.diagnose(seen) if f.anchor == "no-answer"]
+    assert (found.component, found.subject) == ("inference", f"pod {names[0]}")
+    assert f"kubectl delete pod {names[0]} -n headroom" in found.fix
+
+
 def test_an_answer_that_nobody_understands_is_no_traceback(lab: Any, cluster: Any) -> None:
     def strange(args: tuple[str, ...]) -> str | None:
         words = " ".join(args)

@@ -40,6 +40,22 @@ def test_a_program_that_does_not_answer(lab: Any) -> None:
     lab.explains(replace(lab.healthy(), failures=(silence,)), "no-answer", "no answer within 20 s")
 
 
+@pytest.mark.parametrize(
+    ("subject", "fix"),
+    [
+        ("pod redis-1", "headroom verify --stack local; kubectl describe pod redis-1 -n headroom"),
+        ("node node-0", "headroom verify --stack local; kubectl describe node node-0"),
+        ("requests of inference", "headroom verify --stack local"),
+        ("nodes and storage classes", "headroom verify --stack local"),
+    ],
+)
+def test_what_does_not_answer_is_told_once_with_commands_that_there_are(lab: Any, subject: str, fix: str) -> None:
+    failures = tuple(ProbeFailure("redis", subject, f"no answer to {what}") for what in ("this", "that", "this"))
+    found = lab.one(replace(lab.healthy(), failures=failures), "no-answer")
+    assert found.fix == fix
+    assert found.evidence == ("no answer to this", "no answer to that")
+
+
 def test_a_part_that_is_gone(lab: Any) -> None:
     others = tuple(s for s in lab.healthy().stateful_sets if s["metadata"]["name"] != "redis")
     lab.explains(replace(lab.healthy(), stateful_sets=others), "part-is-not-deployed", "StatefulSet headroom/redis")
