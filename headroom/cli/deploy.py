@@ -14,9 +14,12 @@ from headroom.capacity import demand as demands
 from headroom.capacity import plan as plans
 from headroom.cli import acting, options
 from headroom.cli.console import ConsoleProgress, confirm, err, out, remind
+from headroom.cli.diff import say_dangers
 from headroom.engine import select
-from headroom.engine.model import Action, Change, Changes
+from headroom.engine.model import Action, Change, Changes, Deployment, Engine
 from headroom.ops import deploy, history, reshard
+from headroom.ops.diff import edit, words
+from headroom.progress import step
 
 STYLE: dict[Action, str] = {
     "create": "green",
@@ -27,7 +30,12 @@ STYLE: dict[Action, str] = {
     "refused": "bold red",
 }
 SHOWN_FIELDS = 8
+SHOWN_CHARACTERS = 60
+CONTEXT_CHARACTERS = 15
 MOST_CREATED = 20
+ROLLED = ("Deployment", "StatefulSet", "DaemonSet")
+EXPLAINING = ("headroom.dev/because", "headroom.dev/public-because")
+"""Annotations that say why: they follow another field, which is shown."""
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before changing a cluster named with --context.")]
 
@@ -42,8 +50,7 @@ def preview(
     progress = ConsoleProgress()
     request = _request(stack, config, context, name)
     engine = select.choose(request.target, progress)
-    show(engine.preview(deploy.prepare(request, progress), progress))
-    _moves(request)
+    _preview(request, deploy.prepare(request, progress), engine, progress)
 
 
 def up(
@@ -62,8 +69,7 @@ def up(
     engine = select.choose(request.target, progress)
     deployment = deploy.prepare(request, progress)
     if request.cluster is None and not yes:
-        show(engine.preview(deployment, progress))
-        _moves(request)
+        _preview(request, deployment, engine, progress)
         confirm(f"deploy stack {stack}?", where=f" on {request.target.title}")
     plan = request.plan()
     text, deployed = (
@@ -144,6 +150,27 @@ def show(changes: Changes, *, unchanged: bool = True, most_created: int | None =
     out.print(counted or "nothing to change")
 
 
+def _preview(request: deploy.Request, deployment: Deployment, engine: Engine, progress: ConsoleProgress) -> None:
+    """What happens to each object, what the edit costs and what is dangerous in it, and which buckets move."""
+    changes = engine.preview(deployment, progress)
+    show(changes)
+    if any(change.action != "unchanged" for change in changes.items):
+        _edit(request, deployment, progress)
+    _moves(request)
+
+
+def _edit(request: deploy.Request, deployment: Deployment, progress: ConsoleProgress) -> None:
+    """Costs and dangers, against the stack file that was deployed last; nothing where none is known."""
+    last = history.current(history.read(request.target.kubectl, request.plan().namespace))
+    if last is None:
+        return
+    with step(progress, f"comparing with revision {last.number}, the last that was deployed"):
+        found = edit.of_file(deployment.project, request.stack, last.deployed, deployment.config_file or request.file)
+    if found.changed and (bill := words.cost(found)):
+        out.print(escape(bill))
+    say_dangers(found)
+
+
 def _moves(request: deploy.Request) -> None:
     """Say which buckets move, where some do."""
     plan = request.plan().postgres
@@ -160,14 +187,24 @@ def _say(change: Change) -> None:
     out.print(f"[{style}]{change.action:9}[/{style}] {escape(change.kind)} {escape(where)}")
     if change.reason:
         out.print(f"          {escape(change.reason)}")
-    for field in change.fields[:SHOWN_FIELDS]:
+    if change.action == "update" and change.kind in ROLLED and any(".template." in f.path for f in change.fields):
+        out.print("          its pods roll")
+    fields = [f for f in change.fields if not any(name in f.path for name in EXPLAINING)] or change.fields
+    for field in fields[:SHOWN_FIELDS]:
         hidden = field.before is None and field.after is None
-        values = "" if hidden else f": {_short(field.before)} → {_short(field.after)}"
+        values = "" if hidden else ": {} → {}".format(*_short(field.before, field.after))
         out.print(f"          [dim]{escape(field.path + values)}[/dim]")
-    if len(change.fields) > SHOWN_FIELDS:
-        out.print(f"          [dim]… and {len(change.fields) - SHOWN_FIELDS} more[/dim]")
+    if len(fields) > SHOWN_FIELDS:
+        out.print(f"          [dim]… and {len(fields) - SHOWN_FIELDS} more[/dim]")
 
 
-def _short(value: object) -> str:
-    text = "(none)" if value is None else str(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+def _short(before: object, after: object) -> tuple[str, str]:
+    """Both sides in a few characters each, from a little before where they differ."""
+    texts = ["(none)" if value is None else " ".join(str(value).split()) for value in (before, after)]
+    if max(map(len, texts)) <= SHOWN_CHARACTERS:
+        return texts[0], texts[1]
+    alike = next((n for n, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), min(map(len, texts)))
+    begin = max(0, alike - CONTEXT_CHARACTERS)
+    cut = [("…" if begin and text != "(none)" else "") + text[begin:] for text in texts]
+    short = [text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…" for text in cut]
+    return short[0], short[1]

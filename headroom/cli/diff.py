@@ -82,8 +82,7 @@ def _print_stack(found: StackDiff) -> None:
         # Rich would fold cells into a narrow log; whole lines can be searched and copied.
         width = Measurement.get(out, out.options.update(max_width=1000), table).maximum
         Console(file=out.file, width=width, highlight=False).print(table)
-    for danger in found.dangers:
-        out.print(f"  [red]{danger.kind}[/red] [bold]{escape(danger.subject)}[/bold] {escape(danger.words)}")
+    say_dangers(found)
     for component, message in found.warnings:
         out.print(f"  [yellow]warning[/yellow] {escape(component)}: {escape(message)}")
     for change in found.objects:
@@ -91,6 +90,12 @@ def _print_stack(found: StackDiff) -> None:
         text = f"{change.object.title}: {told}" if told and change.operation != "note" else change.object.title
         out.print(f"  [cyan]{words.OPERATIONS[change.operation]}[/cyan] {escape(text)}")
     out.print()
+
+
+def say_dangers(found: StackDiff) -> None:
+    """What nobody must miss, a line each."""
+    for danger in found.dangers:
+        out.print(f"  [red]{danger.kind}[/red] [bold]{escape(danger.subject)}[/bold] {escape(danger.words)}")
 
 
 def _settings(found: StackDiff) -> Table:

@@ -27,13 +27,16 @@ def main(stacks: list[str]) -> int:
     return 0
 
 
-def read(folder: Path, stack: str) -> dict[str, Any]:
-    """One stack: `lines`, `costs`, `warnings`, `objects`; or `absent`; or `error` and `fix`. Secrets are not in it."""
-    file = folder / f"Pulumi.{stack}.yaml"
+def read(folder: Path, stack: str, file: Path | None = None) -> dict[str, Any]:
+    """One stack: `lines`, `costs`, `warnings`, `objects`; or `absent`; or `error` and `fix`. Secrets are not in it.
+
+    `file` replaces the folder's own stack file.
+    """
+    file = file or folder / f"Pulumi.{stack}.yaml"
     if not file.is_file():
         return {"absent": True}
     try:
-        return {**_planned(stack, file), **_rendered(folder, stack)}
+        return {**_planned(stack, file), **_rendered(folder, stack, file)}
     except HeadroomError as error:
         return {"error": _text(error.message, folder), "fix": _text(error.fix, folder)}
     except Exception as error:  # a program may fail in any way; a diff says so and goes on with the other stacks
@@ -76,10 +79,10 @@ def _planned(stack: str, file: Path) -> dict[str, Any]:
     }
 
 
-def _rendered(folder: Path, stack: str) -> dict[str, Any]:
+def _rendered(folder: Path, stack: str, file: Path) -> dict[str, Any]:
     from headroom.engine.render import render  # noqa: PLC0415  as above
 
-    rendered = render(folder, stack)
+    rendered = render(folder, stack, config_file=file)
     aliases = {r.urn: r.aliases for r in rendered.resources}
     return {
         "objects": [

@@ -122,7 +122,7 @@ def read(revision: Revision, names: Sequence[str]) -> dict[str, State]:
     if written != FORMAT:
         reason = f"the code at {revision.title} answers in format {written}, this command reads {FORMAT}"
         return {name: Broken(name, reason, "compare with a nearer revision: --base") for name in names}
-    return {name: _state(name, answer["stacks"][name]) for name in names}
+    return {name: state(name, answer["stacks"][name]) for name in names}
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -131,7 +131,8 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _state(name: str, found: Mapping[str, Any]) -> State:
+def state(name: str, found: Mapping[str, Any]) -> State:
+    """What the probe says of a stack, as types."""
     if found.get("absent"):
         return Absent(name)
     if "error" in found:

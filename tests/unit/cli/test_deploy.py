@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import typer
 
-from headroom.cli import main
+from headroom.cli import deploy, main
 from headroom.engine import select
 from headroom.engine.model import Change, Changes, Result
+from headroom.ops import history
 
 FILE = """\
 config:
@@ -145,3 +146,38 @@ def test_a_stack_that_cannot_work_is_told_before_a_cluster_is_missed(
     file.write_text(FILE.format(p99=p99))
     assert run(command, "--stack", "mine", "--config", str(file), "--name", "nobody-made-this-one") == exit_code
     assert ("is not running" in capsys.readouterr().err) == (exit_code == 1)
+
+
+def test_a_preview_says_what_the_edit_costs_and_what_is_dangerous_in_it(
+    engine: Recorded, calls: Path, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployed = file.read_text()
+    recorded = history.Revision(3, "2026-11-22T00:00:00Z", "up", "healthy", deployed, deployed)
+    monkeypatch.setattr(history, "read", lambda *_: (recorded,))
+    preview = ("preview", "--stack", "mine", "--config", str(file), "--context", "theirs")
+    assert run(*preview) == 0
+    told = capsys.readouterr().out
+    assert "a month" not in told and "fewer pods" not in told
+    file.write_text(deployed.replace("targetRps: 900", "targetRps: 300"))
+    assert run(*preview) == 0
+    told = capsys.readouterr().out
+    assert "a month at minimum replicas" in told
+    assert "shrink api.maxReplicas shrinks from 14 pods to 5 pods" in " ".join(told.split())
+    assert engine.acted == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        ("2Gi", "3Gi", ("2Gi", "3Gi")),
+        (None, "x", ("(none)", "x")),
+        (
+            "same " * 30 + "2 copies",
+            "same " * 30 + "3 copies",
+            ("…same same same 2 copies", "…same same same 3 copies"),
+        ),
+        ("a" * 100, "b" * 100, ("a" * 59 + "…", "b" * 59 + "…")),
+    ],
+)
+def test_long_values_are_shown_where_they_differ(before: object, after: object, shown: tuple[str, str]) -> None:
+    assert deploy._short(before, after) == shown
