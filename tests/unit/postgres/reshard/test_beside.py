@@ -276,6 +276,22 @@ def test_a_throttle_holds_its_rate() -> None:
     assert time.monotonic() - began >= 0.8
 
 
+def test_a_move_asks_the_throttle_for_every_byte(one: tuple[Any, int, str]) -> None:
+    from shard.reshard.throttle import Throttle  # type: ignore[import-not-found]  # noqa: PLC0415
+
+    class Counting(Throttle):  # type: ignore[misc]
+        asked = 0
+
+        def take(self, count: int) -> None:
+            self.asked += count
+
+    fleet, number, _ = one
+    throttle = Counting(0)
+    run(fleet, throttle=throttle)
+    ((copied,),) = fleet.sql(0, "SELECT copied FROM headroom.move WHERE bucket = %s", (number,))
+    assert throttle.asked == copied > 0
+
+
 def test_checksums_tell_rows_apart(one: tuple[Any, int, str]) -> None:
     fleet, _, schema = one
     Lease(fleet.server(0), "one").take(fleet.servers.values())
