@@ -22,7 +22,7 @@ from headroom.kubectl import Kubectl, Manifest
 from headroom.ops import delta as deltas
 from headroom.ops import draft as drafts
 from headroom.ops import history, live_service, splice
-from headroom.ops.canary.verdict import Verdict, judge
+from headroom.ops.canary.verdict import Verdict, ailing, judge
 from headroom.ops.delta import Delta
 from headroom.ops.deploy import Request
 from headroom.ops.draft import SERVICES, Draft, Edit
@@ -33,6 +33,8 @@ from headroom.ops.signals import Limits, Watcher, between, broken
 from headroom.progress import Progress, step
 
 LOOK_SECONDS = 5.0
+LOOKS = 3
+"""So many in a row that find a pod unready or silent, or learn nothing, and it is no accident."""
 START_SECONDS = 180.0
 
 
@@ -102,27 +104,54 @@ def watch(
 ) -> Verdict:
     """Wait until the canary's pods are ready, then compare them with the stable ones for a while.
 
-    Ends early as soon as they are worse, or will not get well by waiting.
+    Ends early as soon as they are worse, or will not get well by waiting. A pod that hangs or does not take requests
+    for some looks is worse, whatever it counted before.
+
+    Raises EnvironmentFailure when nothing can be learned; the canary then stays, and the message says so.
     """
-    kubectl = request.target.kubectl
-    with step(progress, "waiting for the canary's pods", "the canary takes requests"):
-        reason = _until_ready(kubectl, change, progress)
-    if reason:
-        return Verdict("worse", reason)
-    watcher = Watcher.of(kubectl, change.service_plan)
+    try:
+        with step(progress, "waiting for the canary's pods", "the canary takes requests"):
+            _until_ready(request.target.kubectl, change, progress)
+        return _compare(Watcher.of(request.target.kubectl, change.service_plan), seconds, progress, limits)
+    except _Hopeless as found:
+        return Verdict("worse", str(found))
+    except EnvironmentFailure as error:
+        raise EnvironmentFailure(
+            f"{error.message}\nthe canary of {change.service} stays, and nobody watches it",
+            fix=f"headroom canary abort {change.service} --stack {request.stack} takes it away; "
+            "the same command again goes on watching",
+        ) from error
+
+
+def _compare(watcher: Watcher, seconds: float, progress: Progress, limits: Limits | None) -> Verdict:
     progress.note(watcher.told())
     first = watcher.look()
     last = dict(first)
+    ill: dict[str, int] = {}
+    missed = late = 0
     end = time.monotonic() + seconds
     with step(progress, f"comparing it with the stable pods for {seconds:.0f} s", "compared"):
         while True:
-            time.sleep(max(0.0, min(LOOK_SECONDS, end - time.monotonic())))
-            last |= watcher.look()
-            pods = {track: watcher.pods(track) for track in ("stable", "canary")}
+            time.sleep(LOOK_SECONDS if ill or missed else max(0.0, min(LOOK_SECONDS, end - time.monotonic())))
+            try:
+                heard = watcher.heard()
+                pods = {track: watcher.pods(track) for track in ("stable", "canary")}
+            except EnvironmentFailure as error:
+                missed += 1
+                if missed >= LOOKS:
+                    raise
+                progress.detail(f"nothing was learned: {error.message[:80]}")
+                continue
+            missed = 0
+            last |= heard.counters
             known, seen = (between(first, last, (p["metadata"]["name"] for p in some)) for some in pods.values())
-            verdict = judge(known, seen, broken(pods["canary"]), limits)
+            troubles = ailing(pods["canary"], heard.silent)
+            ill = {pod: ill.get(pod, 0) + 1 for pod in troubles}
+            lasting = next((words for pod, words in troubles.items() if ill[pod] >= LOOKS), "")
+            verdict = judge(known, seen, broken(pods["canary"]) or lasting, limits)
             progress.detail(f"{max(0.0, end - time.monotonic()):.0f} s to go; canary {seen}; stable {known}")
-            if verdict.word == "worse" or time.monotonic() >= end:
+            late += time.monotonic() >= end
+            if verdict.word == "worse" or (late and not ill) or late > LOOKS:
                 return verdict
 
 
@@ -249,17 +278,22 @@ def _left_over(kubectl: Kubectl, change: Change) -> Delta:
     return replace(change.delta, removed=(stub,))
 
 
-def _until_ready(kubectl: Kubectl, change: Change, progress: Progress) -> str:
-    """Empty when all its pods are ready, else why they will not be."""
+class _Hopeless(Exception):
+    """Why the canary's pods will not get ready."""
+
+
+def _until_ready(kubectl: Kubectl, change: Change, progress: Progress) -> None:
+    """Until all its pods are ready. Raises _Hopeless when they will not be."""
     watcher = Watcher(kubectl, change.service_plan)
     end = time.monotonic() + START_SECONDS
     while True:
         if reason := broken(watcher.pods("canary")):
-            return reason
+            raise _Hopeless(reason)
         try:
             rollout.until_ready(kubectl, [change.canary], LOOK_SECONDS, progress)
         except EnvironmentFailure as error:
             if time.monotonic() > end:
-                return f"not ready within {START_SECONDS:.0f} s: {error.message.splitlines()[0]}"
+                reason = f"not ready within {START_SECONDS:.0f} s: {error.message.splitlines()[0]}"
+                raise _Hopeless(reason) from error
         else:
-            return ""
+            return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -9,7 +10,8 @@ from typing import Literal
 from headroom.capacity import quantities
 from headroom.capacity.plan.model import CanaryPlan
 from headroom.errors import InputError
-from headroom.ops.signals import Limits, Reading, worse
+from headroom.kubectl import Manifest
+from headroom.ops.signals import Limits, Reading, ready, worse
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,18 @@ def judge(stable: Reading, canary: Reading, broken: str, limits: Limits | None =
     if min(canary.requests, stable.requests) < limits.least_requests:
         return Verdict("unknown", f"fewer than {limits.least_requests} requests each: {both}")
     return Verdict("well", both)
+
+
+def ailing(pods: Sequence[Manifest], silent: Mapping[str, str]) -> dict[str, str]:
+    """Pods that have started and take no requests or hang, and what they do; one that still starts is left alone."""
+    found: dict[str, str] = {}
+    for pod in pods:
+        name, statuses = pod["metadata"]["name"], pod.get("status", {}).get("containerStatuses") or []
+        if name in silent:
+            found[name] = f"pod {name} gives no answer ({silent[name]})"
+        elif not ready(pod) and statuses and all(s.get("started") for s in statuses):
+            found[name] = f"pod {name} has been ready and is not any more"
+    return found
 
 
 def weight(text: str) -> Decimal:
