@@ -167,6 +167,25 @@ def test_a_pod_that_does_not_get_ready(lab: Any) -> None:
     lab.explains(seen, "pod-is-not-ready", "the program itself says that it is not ready")
 
 
+@pytest.mark.parametrize("all_of_them", [True, False])
+def test_all_pods_of_a_service_that_answer_no_probe_in_time_are_overloaded(lab: Any, all_of_them: bool) -> None:
+    """One alone hangs: more pods would not mend it."""
+    seen: Snapshot = lab.healthy()
+    names = [p["metadata"]["name"] for p in seen.pods if p["metadata"]["name"].startswith("inference-")]
+    events = []
+    for name in names if all_of_them else names[:1]:
+        lab.change(seen, "pods", name, lambda p: lab.condition(p, "Ready", status="False", message="unready"))
+        late = {"message": "Readiness probe failed: context deadline exceeded", "lastTimestamp": "2026-11-22T09:10:55Z"}
+        about = {"kind": "Pod", "name": name, "namespace": "headroom"}
+        events.append({"metadata": {"name": name}, "involvedObject": about, "reason": "Unhealthy", **late})
+    seen = replace(seen, at=seen.at + timedelta(minutes=5), events=(*seen.events, *events))
+    found = [f for f in lab.diagnose(seen) if f.anchor == "pod-is-not-ready"]
+    assert len(found) == (len(names) if all_of_them else 1)
+    assert all(("more load" in f.because) is all_of_them for f in found)
+    assert all((f"headroom scale inference --to {2 * len(names)} --because" in f.fix) is all_of_them for f in found)
+    assert all("kubectl logs" in f.fix for f in found)
+
+
 def test_a_quota_without_room(lab: Any) -> None:
     def change(deployment: dict[str, Any]) -> None:
         deployment["status"] = lab.sick("deployments", "over-quota")["status"]
