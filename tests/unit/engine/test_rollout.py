@@ -65,3 +65,15 @@ def test_one_that_stays_away_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollout, "_AWAY", -1.0)
     with pytest.raises(EnvironmentFailure, match="refused"):
         rollout.until_ready(answers(job(), None, job("Complete")), [JOB], 60, Silent())
+
+
+@pytest.mark.parametrize(("kind", "back"), [("Deployment", True), ("StatefulSet", False)])
+def test_a_new_version_that_does_not_get_ready_is_told_of_the_way_back(kind: str, back: bool) -> None:
+    """That of the stores is no version of a service: their data does not go back."""
+    metadata = {"name": "api", "namespace": "ns", "generation": 1}
+    found = {"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": {"replicas": 2}, "status": {}}
+    server = answers(json.dumps(found), *[json.dumps({"items": []})] * 5)
+    with pytest.raises(EnvironmentFailure, match="did not get ready") as failed:
+        rollout.until_ready(server, [ObjectId("apps/v1", kind, "ns", "api")], -1, Silent())
+    assert failed.value.fix.startswith(rollout.AGAIN)
+    assert ("headroom rollback SERVICE" in failed.value.fix) is back

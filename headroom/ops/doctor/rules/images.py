@@ -60,4 +60,7 @@ def _fix(plan: Plan, component: str, image: str, message: str) -> str:
     key = f"headroom:images.{component}" if component in PARTS else f"headroom:services.{component}.image"
     if any(w in message.lower() for w in ("unauthorized", "denied", "forbidden")):
         return f"name a pull secret in headroom:images.pullSecrets, then headroom up --stack {plan.stack}"
-    return f"set {key} to an image that is there, then headroom up --stack {plan.stack}"
+    back = f"headroom rollback {component} --stack {plan.stack}"
+    return f"set {key} to an image that is there, then headroom up --stack {plan.stack}" + (
+        f"; or, if an earlier deployment got ready, {back}" if objects.service(plan, component) else ""
+    )

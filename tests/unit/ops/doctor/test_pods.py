@@ -49,6 +49,7 @@ def test_an_image_that_cannot_be_pulled(lab: Any) -> None:
     ("message", "because", "fix"),
     [
         ("manifest unknown", "no such image", "headroom:services.inference.image"),
+        ("manifest unknown", "no such image", "if an earlier deployment got ready, headroom rollback inference"),
         ("pull access denied, repository does not exist or may require authorization", "login", "pullSecrets"),
         ("x509: certificate signed by unknown authority", "trust", "headroom up"),
     ],
