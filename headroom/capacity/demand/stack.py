@@ -22,7 +22,9 @@ from headroom.capacity.parts import PARTS
 
 COMPONENTS = frozenset({*PARTS, "total"})
 # Names that the components give to their own objects; a service of that name would fight over them.
-_TAKEN = re.compile(r"(?:pg-shard|h2o|redis|pgbouncer)-.*")
+_TAKEN = re.compile(
+    r"(?:pg-(?:shard|move|bootstrap)|h2o|redis|pgbouncer)-.*|pg-move|pg-bootstrap|default-deny|allow-dns"
+)
 # Secrets of the components: a service that could name one would hold an administrator's password.
 _HIDDEN = re.compile(rf"(?:{'|'.join(PARTS)})-(?:passwords?|auth|login|client)(?:-.*)?")
 # Where Prometheus is: a namespace of ours starts closed, which would cut it off, and its pods may scrape every part.

@@ -70,6 +70,10 @@ WINDOW = {"end": "0 9 * * *", "minReplicas": 2}
         ({"services": {"a" * 41: OK}}, ["at most 40"]),
         ({"services": {"postgres": OK}}, ["headroom:services.postgres is the name of a component"]),
         ({"services": {"total": OK}}, ["headroom:services.total is the name of a component"]),
+        *(
+            ({"services": {name: OK}}, [f"headroom:services.{name} begins like the objects of a component"])
+            for name in ("pg-move", "pg-bootstrap", "default-deny", "allow-dns")
+        ),
         ({"services": {"pg-shard-0": OK}}, ["headroom:services.pg-shard-0 begins like the objects of a component"]),
         (
             {"services": {"a": {**OK, "canary": {"image": "x:2", "weight": 0.1}}, "a-canary": OK}},
