@@ -20,6 +20,7 @@ from components.redis.names import AUTH, HEADLESS, MASTER, NAME, PORT, RESIZE, h
 from components.redis.workload import JOB_SECONDS, resize_job, stateful_set
 from headroom.capacity.plan.model import ImagesPlan, RedisPlan, Resources, ServicePlan, Sized
 from headroom.capacity.quantities import octets
+from headroom.engine.fixed import FIXED, FIXED_BECAUSE
 
 USERS = ("redisApp", "redisAdmin", "redisMonitor")
 
@@ -160,12 +161,13 @@ class Redis(pulumi.ComponentResource):
         if plan.storage_class:
             spec["storageClassName"] = plan.storage_class
         kept = pulumi.ResourceOptions(retain_on_delete=True)
+        notes = {**_LATE, FIXED: f"mode {plan.mode}", FIXED_BECAUSE: _OF_ONE_MODE}
         return [
             KubernetesObject(
                 f"{self._name}-claim-{n}",
                 "v1",
                 "PersistentVolumeClaim",
-                self._owner.metadata(f"data-{NAME}-{n}", why=(plan.volume_size,), annotations=_LATE),
+                self._owner.metadata(f"data-{NAME}-{n}", why=(plan.volume_size,), annotations=notes),
                 {"spec": spec},
                 pulumi.ResourceOptions.merge(self._child, kept),
             )
@@ -237,6 +239,10 @@ class Redis(pulumi.ComponentResource):
 
 # A claim of a class that waits for its first pod stays unbound until there is one.
 _LATE = {"pulumi.com/skipAwait": "true"}
+_OF_ONE_MODE = (
+    "the nodes of one mode cannot read the other's files; deploy a second namespace and warm it, or delete the claims "
+    "after headroom down, if the data may go"
+)
 _PATIENT = {"pulumi.com/timeoutSeconds": str(JOB_SECONDS)}
 
 

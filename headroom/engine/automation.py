@@ -48,8 +48,9 @@ class AutomationEngine:
 
     def preview(self, deployment: Deployment, progress: Progress) -> Changes:
         """What `up` would do."""
-        _check(deployment)
+        rendered = _check(deployment)
         with self._stack(deployment, progress) as opened:
+            _same_namespace(opened.stack, rendered)
             return _run(opened, "preview", f"previewing stack {deployment.stack}", progress).result()
 
     def up(self, deployment: Deployment, progress: Progress) -> Result:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from headroom.engine import fields, live, readiness
+from headroom.engine import fields, fixed, live, readiness
 from headroom.engine.model import Action, Change, Changes, FieldChange
 from headroom.engine.record import Record, retained
 from headroom.engine.rendered import Manifest, ObjectId, Rendered, RenderedObject
@@ -16,8 +16,6 @@ from headroom.kubectl import Kubectl
 _IMMUTABLE = re.compile(
     r"immutable|updates to \w+ spec for fields other than|may not be changed|cannot be changed", re.I
 )
-FIXED_BECAUSE = "headroom.dev/fixed-because"
-"""On an object that must not change: why, in place of the API server's words."""
 FAILED_JOB = "it failed, and is tried again"
 _ELSEWHERE = "default"  # a namespace that every cluster has
 
@@ -80,6 +78,8 @@ def _change(o: RenderedObject, before: Manifest | None, answer: Manifest | str) 
         return _refusal(o, before, answer)
     if before is None:
         return _named("create", o.id)
+    if why := fixed.reason(o.manifest, before):
+        return _named("refused", o.id, reason=why)
     found = fields.changed(*_without_others(o, before, answer))
     if _failed_job(before):
         return _replacement(o, found, FAILED_JOB)
@@ -105,8 +105,8 @@ def _less(manifest: Manifest, annotations: Iterable[str]) -> Manifest:
 
 
 def _refusal(o: RenderedObject, before: Manifest | None, said: str) -> Change:
-    why = (o.manifest["metadata"].get("annotations") or {}).get(FIXED_BECAUSE)
-    reason = why if why and before is not None and _IMMUTABLE.search(said) else _reason(said)
+    immutable = before is not None and _IMMUTABLE.search(said)
+    reason = (fixed.reason(o.manifest, before) if before is not None and immutable else "") or _reason(said)
     if before is not None and _IMMUTABLE.search(said):
         if _failed_job(before):
             return _replacement(o, (), FAILED_JOB)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from headroom.engine import fixed
 from headroom.engine.rendered import Rendered, RenderedObject
 from headroom.errors import InputError
 
@@ -228,3 +229,15 @@ def test_a_lowered_quota_does_not_keep_the_jobs_from_running(render_config: Call
     assert [quota["scopes"] for quota in quotas] == [["NotTerminating"]] * len(quotas)
     for step in ("drain", "fill"):
         assert job(found, step).manifest["spec"]["template"]["spec"]["activeDeadlineSeconds"] >= 3600
+
+
+def test_the_claims_say_for_which_mode_they_are(render_config: Callable[..., Rendered]) -> None:
+    """Both engines refuse another mode on them: neither mode reads the other's files."""
+    claims = {
+        mode: [o.manifest for o in render_config(config(mode=mode)).objects if o.id.kind == "PersistentVolumeClaim"]
+        for mode in ("cluster", "sentinel")
+    }
+    assert claims["cluster"] and claims["sentinel"]
+    for wanted, found in (("cluster", "sentinel"), ("sentinel", "cluster")):
+        assert "cannot read the other's files" in fixed.reason(claims[wanted][0], claims[found][0])
+        assert fixed.reason(claims[wanted][0], claims[wanted][0]) == ""

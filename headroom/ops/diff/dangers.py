@@ -131,9 +131,13 @@ def _of_replacement(change: ObjectChange, after: Snapshot) -> Iterator[Danger]:
             )
         case "PersistentVolumeClaim":
             stays = (
-                "the old volume stays unmanaged, the new one is empty" if o.retain else "the data on its volume is lost"
+                "a claim keeps its name and its volume, so `headroom up` refuses it; set it back, or move the data to "
+                "another namespace"
+                if o.retain
+                else "the data on its volume is lost"
             )
-            yield Danger("data", o.title, f"is replaced ({why}): {stays}")
+            does = "would have to be" if o.retain else "is"
+            yield Danger("data", o.title, f"{does} replaced ({why}): {stays}")
         case "Namespace":
             yield Danger("data", o.title, f"is replaced ({why}): {_GONE['Namespace']}")
         case "Deployment" | "DaemonSet":
@@ -183,6 +187,12 @@ def _of_other(o: Rendered, before: Rendered, after: Rendered) -> Iterator[Danger
         case "PersistentVolumeClaim" if quantity.shrinks(_storage(old), _storage(new)):
             words = f"shrinks from {_storage(old)} to {_storage(new)}: volumes cannot shrink, the API server refuses it"
             yield Danger("data", o.title, words)
+        case "ConfigMap" if _redis_mode(before) not in ("", _redis_mode(after)):
+            words = (
+                f"the mode goes from {_redis_mode(before)} to {_redis_mode(after)}, and neither can read the other's "
+                "files: `headroom up` refuses it; deploy a second namespace and warm it"
+            )
+            yield Danger("data", "redis.mode", words)
         case "Service" if new.get("type") in ("LoadBalancer", "NodePort") and old.get("type") != new.get("type"):
             yield Danger("exposure", o.title, f"can be reached from outside the cluster ({new['type']})")
         case "Namespace" if _label(before, _ENFORCE) == "restricted" != _label(after, _ENFORCE):
@@ -255,6 +265,10 @@ def _h2o_memory(after: Snapshot) -> str:
 
 def _spec(o: Rendered) -> dict[str, Any]:
     return dict(o.manifest.get("spec") or {})
+
+
+def _redis_mode(o: Rendered) -> str:
+    return str((o.manifest.get("data") or {}).get("REDIS_MODE", ""))
 
 
 def _storage(spec: dict[str, Any]) -> Any:

@@ -43,8 +43,18 @@ def test_a_replaced_claim_loses_data(thing: Make, dangers: Make) -> None:
     ]
     assert "data on its volume is lost" in dangers(*sides)[0].words
     kept = [[thing("PersistentVolumeClaim", "data-pg-0", spec={"storageClassName": c}, retain=True)] for c in "ab"]
-    assert "the new one is empty" in dangers(*kept)[0].words
+    assert "`headroom up` refuses it" in dangers(*kept)[0].words
     assert told(dangers(*kept)) == [("data", "PersistentVolumeClaim ml/data-pg-0")]
+
+
+def test_another_mode_of_redis_is_a_danger_to_its_data(thing: Make, dangers: Make) -> None:
+    def config(mode: str, digest: str) -> Any:
+        return thing("ConfigMap", f"redis-config-{digest}", data={"REDIS_MODE": mode, "REDIS_MAXMEMORY": digest})
+
+    found = dangers([config("sentinel", "0123456789")], [config("cluster", "a123456789")])
+    assert told(found) == [("data", "redis.mode")]
+    assert "from sentinel to cluster" in found[0].words
+    assert dangers([config("cluster", "0123456789")], [config("cluster", "a123456789")]) == []
 
 
 def test_a_claim_that_grows_is_harmless_and_one_that_shrinks_is_not(thing: Make, dangers: Make) -> None:

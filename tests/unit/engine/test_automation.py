@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
+from pulumi.automation import OutputValue
 
 from headroom.engine import automation, lock
+from headroom.engine.rendered import Rendered
+from headroom.errors import InputError
+from headroom.progress import Silent
 
 
 @pytest.mark.parametrize(
@@ -23,6 +30,24 @@ from headroom.engine import automation, lock
 )
 def test_advice_fits_the_words(said: str, advice: str) -> None:
     assert advice in automation._fix(said)
+
+
+@pytest.mark.parametrize("operation", ["preview", "up"])
+def test_another_namespace_is_refused_before_anything_runs(operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Live:
+        def outputs(self) -> dict[str, OutputValue]:
+            return {"namespace": OutputValue("here", secret=False)}
+
+    @contextmanager
+    def opened(*_: Any) -> Iterator[Any]:
+        yield automation._Opened(Live(), None, ours=False)  # type: ignore[arg-type]
+
+    engine = automation.AutomationEngine()
+    monkeypatch.setattr(engine, "_stack", opened)
+    wanted = Rendered(project="headroom", stack="one", namespace="elsewhere", objects=(), resources=(), exports={})
+    monkeypatch.setattr(automation, "_check", lambda _: wanted)
+    with pytest.raises(InputError, match="lives in namespace here"):
+        getattr(engine, operation)(None, Silent())
 
 
 def locked_by(pid: int, host: str) -> str:
