@@ -28,7 +28,10 @@ def buckets(scene: Scene) -> Iterator[Finding]:
     try:
         now = reshard.state(scene.kubectl, plan.namespace)
     except EnvironmentFailure as error:
+        yield judge("postgres", "first map", True, said) if planned else _unknown("postgres", "first map")
         yield judge("postgres", "bucket map", False, error.message[:200], error.fix or again)
+        yield _unknown("postgres", "moves")
+        yield from (_unknown(f"pg-shard-{number}", "fences") for number in range(plan.shards.value))
         return
     # It follows the buckets.
     yield judge("postgres", "first map", planned or now.working, said, again)
@@ -38,6 +41,10 @@ def buckets(scene: Scene) -> Iterator[Finding]:
     yield _moves(scene, now)
     for number in range(max(plan.shards.value, max(now.owners) + 1)):
         yield from _shard(scene, plan.namespace, number, now)
+
+
+def _unknown(component: str, check: str) -> Finding:
+    return Finding(component, check, Verdict.skipped, "cannot be told without the bucket map of shard 0")
 
 
 def _moves(scene: Scene, now: reshard.State) -> Finding:
