@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from components.objects import Manifest
 from headroom.capacity.plan.model import ImagesPlan, Resources
+from headroom.capacity.plan.presets import SURGE_PERCENT
 
 USER_ID = 10001
 """Any user will do for most images; one above the ids that a node's own accounts have owns no file of the host."""
@@ -60,6 +61,11 @@ def container_security() -> Manifest:
         "runAsNonRoot": True,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
+
+
+def rolling_update() -> Manifest:
+    """`strategy` of a Deployment: new pods before old ones go, as many as the plan has connections and quota for."""
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": f"{SURGE_PERCENT}%"}}
 
 
 def resources(plan: Resources) -> Manifest:

@@ -31,7 +31,7 @@ def deployment_spec(
         "revisionHistoryLimit": 5,
         "progressDeadlineSeconds": 600,
         "minReadySeconds": 5,
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
+        "strategy": pods.rolling_update(),
         "template": {
             "metadata": {"labels": owner.labels(track, image=image), **_scrape(preset)},
             "spec": _pod(

@@ -118,6 +118,7 @@ class Recorder(mocks.MockMonitor):
             delete_before_replace=request.deleteBeforeReplace,
             replace_on_changes=tuple(request.replaceOnChanges),
             ignore_changes=tuple(request.ignoreChanges),
+            additional_secret_outputs=tuple(request.additionalSecretOutputs),
             aliases=tuple(sorted([*request.aliasURNs, *(_alias(a) for a in request.aliases)])),
             provider=request.provider,
             deleted_with=request.deletedWith,

@@ -65,6 +65,7 @@ class Resource:
     delete_before_replace: bool = False
     replace_on_changes: tuple[str, ...] = ()
     ignore_changes: tuple[str, ...] = ()
+    additional_secret_outputs: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     provider: str = ""
     deleted_with: str = ""
