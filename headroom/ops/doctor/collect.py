@@ -6,6 +6,7 @@ What does not answer becomes part of the snapshot; only a cluster that does not 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -27,6 +28,8 @@ AT_ONCE = 4
 """Questions under way: enough that one which hangs does not hold up the rest, few enough for a small machine."""
 LOGS, LOG_LINES = 6, 12
 _NODES = 20
+_TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+"""Colours, cursor moves and titles (ECMA-48), which a person's terminal would obey."""
 _NAMESPACED = {
     "Pod": ("pods", "pods"),
     "Event": ("events", "events"),
@@ -157,7 +160,7 @@ def _last_words(kubectl: Kubectl, pod: Manifest, status: Manifest) -> tuple[str,
     for previous in [[], ["--previous"]] if down else [["--previous"], []]:
         place = ["-n", objects.namespace(pod), objects.name(pod), "-c", status["name"]]
         done = kubectl.run("logs", *place, f"--tail={LOG_LINES}", *previous, timeout=15, check=False)
-        words = done.stdout.strip()
+        words = _TERMINAL.sub("", done.stdout).strip()
         if done.returncode == 0 and words and "unable to retrieve container logs" not in words:
             return tuple(line[:240] for line in scrub(words).splitlines())
     return ()

@@ -211,7 +211,8 @@ def test_the_last_words_are_found_under_either_name_and_hold_no_password(lab: An
         if args[0] == "logs":
             if ("--previous" in args) is gone:
                 return "unable to retrieve container logs for containerd://0"
-            return "connecting to postgresql://features:hunter2secret@pgbouncer:6432\nno model at /model\n"
+            url = "postgresql://features:hunter2secret@pgbouncer:6432"
+            return f"connecting to {url}\n\x1b[1;31mno model\x1b[0m at /model\n"
         if args[0] == "get" and args[1].startswith("pods,"):
             return json.dumps({"items": [{**pod, "kind": "Pod"}]})
         return None
