@@ -58,20 +58,24 @@ def leadership(seen: Snapshot, plan: Plan) -> Iterator[Finding]:
         )
     if redis.mode != "sentinel":
         return
-    told = [r["sentinel"] for r in seen.redis if "sentinel" in r]
-    answering = [s for s in told if "error" not in s and str(s.get("quorum", "")).startswith("OK")]
+    told = {str(r["pod"]): r["sentinel"] for r in seen.redis if "sentinel" in r}
+    agreeing = {pod for pod, s in told.items() if "error" not in s and str(s.get("quorum", "")).startswith("OK")}
     quorum = redis.quorum.value if redis.quorum else 2
-    if len(answering) < (redis.sentinels.value if redis.sentinels else 0):
-        lost = len(answering) < quorum
+    planned = redis.sentinels.value if redis.sentinels else 0
+    if len(agreeing) < planned:
+        lost = len(agreeing) < quorum
+        others = [pod for n in range(planned) if (pod := f"redis-{n}") not in agreeing]
         yield _about(redis).finding(
             "redis-has-no-leader",
-            f"{len(answering)} of {redis.sentinels.value if redis.sentinels else 0} sentinels agree on a quorum",
+            f"{len(agreeing)} of {planned} sentinels agree on a quorum; not {', '.join(others[:5])}",
             "without a quorum of them nobody may take over from a master that fails"
             if lost
             else "one more lost sentinel, and nobody may take over from a master that fails",
-            f"kubectl logs -n {redis.namespace} redis-0 -c sentinel --tail 50",
+            f"kubectl logs -n {redis.namespace} {others[0]} -c sentinel --tail 50",
             severity=Severity.error if lost else Severity.warning,
-            evidence=tuple(str(s.get("error") or s.get("quorum")) for s in told if s not in answering)[:3],
+            evidence=tuple(
+                f"{pod}: {said.get('error') or said.get('quorum')}" for pod in others if (said := told.get(pod))
+            )[:3],
         )
 
 

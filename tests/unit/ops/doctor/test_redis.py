@@ -16,6 +16,20 @@ def test_a_replica_without_its_master(lab: Any) -> None:
     lab.explains(lab.redis(1, master_link_status="down"), "redis-replica-does-not-follow", "redis-1")
 
 
+def test_the_sentinel_that_is_missing_is_named(lab: Any) -> None:
+    def without_1(**fields: Any) -> Any:
+        seen = lab.redis(1, **fields)
+        return seen if fields else replace(seen, redis=(seen.redis[0], seen.redis[2]))
+
+    silent = lab.explains(
+        without_1(), "redis-has-no-leader", "2 of 3 sentinels agree on a quorum; not redis-1", Severity.warning
+    )
+    assert "redis-1 -c sentinel" in silent.fix
+    refused = lab.one(without_1(sentinel={"error": "refused"}), "redis-has-no-leader")
+    assert "not redis-1" in refused.symptom
+    assert refused.evidence == ("redis-1: refused",)
+
+
 def test_a_maxmemory_that_may_fill_its_container(lab: Any) -> None:
     lab.one(lab.redis(0, maxmemory=str(2**30)), "cache-does-not-fit-its-pod")
 
