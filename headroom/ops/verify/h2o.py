@@ -66,7 +66,7 @@ def _leader(scene: Scene, plan: H2OPlan) -> Finding:
         "h2o",
         "leader",
         len(ready) == 1,
-        f"the Service h2o has {len(ready)} nodes behind it, which must be the leader alone",
+        f"the Service h2o has {len(ready)} node{'s' * (len(ready) != 1)} behind it, which must be the leader alone",
         f"kubectl get pods -n {plan.namespace} -L headroom.dev/h2o-role",
     )
 

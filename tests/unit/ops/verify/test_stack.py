@@ -16,7 +16,7 @@ from headroom.capacity.plan.buckets import owners
 from headroom.errors import EnvironmentFailure
 from headroom.kubectl import Kubectl
 from headroom.ops import inside, reshard
-from headroom.ops.verify import Finding, Scene, Verdict, buckets, postgres, services, workloads
+from headroom.ops.verify import Finding, Scene, Verdict, buckets, h2o, postgres, services, workloads
 
 PLAN = plans.make(load("local", Path("Pulumi.local.yaml")))
 SCENE = Scene(PLAN, Kubectl(Path("kubectl"), Path("kubeconfig")), real_pods=True)
@@ -74,6 +74,15 @@ def test_endpoints(monkeypatch: pytest.MonkeyPatch, slices: list[dict[str, Any]]
     monkeypatch.setattr(Kubectl, "items", lambda *_: slices)
     wrong = set() if well else {(s.key, "endpoints") for s in PLAN.services}
     assert failed(services.endpoints(SCENE)) == wrong
+
+
+@pytest.mark.parametrize(("nodes", "words"), [(0, "0 nodes behind"), (1, "1 node behind"), (2, "2 nodes behind")])
+def test_the_leader_of_h2o_is_alone_behind_its_service(monkeypatch: pytest.MonkeyPatch, nodes: int, words: str) -> None:
+    assert PLAN.h2o is not None
+    monkeypatch.setattr(Kubectl, "items", lambda *_: [{"endpoints": [{"conditions": {"ready": True}}] * nodes}])
+    found = h2o._leader(SCENE, PLAN.h2o)
+    assert words in found.evidence
+    assert (found.verdict is Verdict.passed) is (nodes == 1)
 
 
 ROLLED_OUT = {
