@@ -12,7 +12,7 @@ from rich.markup import escape
 from headroom import project
 from headroom.capacity import demand as demands
 from headroom.cli import target
-from headroom.cli.console import confirm, err, out
+from headroom.cli.console import confirm, err, on_stack, out
 from headroom.ops import live_service
 from headroom.ops.deploy import Request
 
@@ -39,6 +39,7 @@ def request(
     if service is not None:
         live_service.known(demands.load(stack, file), service, *filter(None, [also]))
     where, cluster = target.resolve(context, name)
+    on_stack(stack)
     return Request(stack, file, where, cluster)
 
 

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from headroom.cli import acting, options
-from headroom.cli.console import ConsoleProgress, out
+from headroom.cli.console import ConsoleProgress, here, out
 from headroom.errors import EnvironmentFailure
 from headroom.ops.canary import run, verdict
 
@@ -72,7 +72,8 @@ def start(
             fix="mend the image, then start again; the stable pods were not touched",
         )
     out.print(f"{found.word}: {escape(found.reason)}")
-    out.print(f"next: headroom canary promote {escape(service)}, or headroom canary abort {escape(service)}")
+    follow = f"headroom canary promote {service}{here()}, or headroom canary abort {service}{here()}"
+    out.print(f"next: {escape(follow)}")
 
 
 @app.command()

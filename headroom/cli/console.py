@@ -29,23 +29,36 @@ err = _console(stderr=True)
 
 HEARTBEAT_SECONDS = 15.0
 
-_here: list[str] = []
+_here: dict[str, list[str]] = {"headroom": [], "kubectl": []}
+"""How a program is pointed at the cluster and the stack of this run, where it would go elsewhere by itself."""
 
 
-def on_cluster(option: str) -> None:
-    """Remember the option that names the cluster of this run, `--context x`, for the commands that are printed."""
-    _here[:] = [option]
+def on_cluster(headroom: str = "", kubectl: str = "") -> None:
+    """Remember how the cluster of this run is named (`--context x`; for kubectl `KUBECONFIG=…`)."""
+    _here.update(headroom=[headroom] if headroom else [], kubectl=[kubectl] if kubectl else [])
+
+
+def on_stack(stack: str) -> None:
+    """Remember the stack of this run. Commands act on `local` by default."""
+    if stack != "local":
+        _here["headroom"].append(f"--stack {stack}")
 
 
 def here() -> str:
-    """That option with a space before it, for a command that is printed whole; nothing on the default cluster."""
-    return f" {_here[0]}" if _here else ""
+    """The options of the cluster and the stack with a space before them, for a command of ours that is printed whole;
+    nothing on the default ones."""
+    return "".join(f" {option}" for option in _here["headroom"])
 
 
 def remind(words: str) -> None:
-    """Where a printed command lacks the option that names this run's cluster, say so: it would act on another one."""
-    if _here and re.search(r"\b(headroom|kubectl) [a-z]", words) and _here[0] not in words:
-        err.print(f"  [yellow]with {escape(_here[0])}[/yellow], as here: without it a command is for another cluster")
+    """Where a printed command does not name this run's cluster or stack, say so: it would act on another one."""
+    told = []
+    for program, options in _here.items():
+        missing = [option for option in options if option not in words]
+        if missing and re.search(rf"\b{program} [a-z]", words):
+            told.append(f"{program} with {' '.join(missing)}")
+    if told:
+        err.print(f"  [yellow]{escape('; '.join(told))}[/yellow], as here: without it a command goes elsewhere")
 
 
 def confirm(question: str, *, where: str = "") -> None:

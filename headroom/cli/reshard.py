@@ -12,7 +12,7 @@ from headroom import project
 from headroom.capacity import demand as demands
 from headroom.capacity import plan as plans
 from headroom.cli import options, target
-from headroom.cli.console import out
+from headroom.cli.console import here, on_stack, out
 from headroom.errors import InputError
 from headroom.kubectl import Kubectl
 from headroom.ops import reshard
@@ -69,7 +69,7 @@ def pause(
 ) -> None:
     """Begin no other bucket. Those on their way arrive: half-way they would only keep write-ahead log."""
     _wish(stack, context, name, config, paused=True)
-    out.print("no other bucket begins; headroom reshard resume goes on")
+    out.print(f"no other bucket begins; headroom reshard resume{escape(here())} goes on")
 
 
 @app.command()
@@ -107,6 +107,7 @@ def _store(stack: str, context: str | None, name: str, config: options.ConfigFil
     if plan is None:
         raise InputError(f"stack {stack} has no PostgreSQL", fix="choose another with --stack")
     where, _ = target.resolve(context, name)
+    on_stack(stack)
     if not where.real_pods:
         raise InputError("no software runs in the pods of fake nodes", fix="headroom local up --nodes real")
     return where.kubectl, plan.namespace

@@ -100,8 +100,7 @@ def scale(
     done = carry_out(request, proposal, progress, **extra)
     out.print(f"{escape(service)}: {done.ready} pods ready after {done.seconds:.0f} s; {request.file.name} says so too")
     if not restore:
-        where = ("" if stack == "local" else f" --stack {stack}") + here()
-        out.print(f"back to the plan: headroom scale {escape(service)} --restore{where}")
+        out.print(f"back to the plan: headroom scale {escape(service)} --restore{escape(here())}")
 
 
 def _check(to: int | None, because: str, cpu: str | None, memory: str | None, restore: bool, gradual: bool) -> None:

@@ -14,7 +14,7 @@ def resolve(context: str | None, name: str) -> tuple[Target, local.Cluster | Non
     Raises EnvironmentFailure when the embedded cluster is not up.
     """
     if context:
-        on_cluster(f"--context {context}")
+        on_cluster(f"--context {context}", f"--context {context}")
         return Target.named(context), None
     cluster = local.find(name)
     if cluster is None:
@@ -22,6 +22,6 @@ def resolve(context: str | None, name: str) -> tuple[Target, local.Cluster | Non
             f"the embedded cluster {name!r} is not running",
             fix=f"headroom local up --name {name}, or name a cluster of yours with --context",
         )
-    if name != "headroom":
-        on_cluster(f"--name {name}")
+    # A kubectl of the user's own goes by their current context.
+    on_cluster(f"--name {name}" if name != "headroom" else "", f"KUBECONFIG={cluster.kubeconfig}")
     return Target.of(cluster), cluster

@@ -9,21 +9,34 @@ from headroom.cli import console
 
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "_here", [])
+    monkeypatch.setattr(console, "_here", {"headroom": [], "kubectl": []})
 
 
 def test_on_the_default_cluster_there_is_nothing_to_name(capsys: pytest.CaptureFixture[str]) -> None:
+    console.on_cluster()
+    console.on_stack("local")
     assert console.here() == ""
-    console.remind("headroom up --stack prod")
+    console.remind("headroom up; kubectl get pods")
     assert capsys.readouterr().err == ""
 
 
 def test_elsewhere_a_command_names_it_or_is_followed_by_it(capsys: pytest.CaptureFixture[str]) -> None:
-    console.on_cluster("--context eu")
-    whole = f"headroom up --stack prod{console.here()}"
-    assert whole == "headroom up --stack prod --context eu"
+    console.on_cluster("--context eu", "--context eu")
+    console.on_stack("prod")
+    whole = f"headroom up{console.here()}"
+    assert whole == "headroom up --context eu --stack prod"
     console.remind(whole)
     console.remind("add a node")
     assert capsys.readouterr().err == ""
     console.remind("headroom up --stack prod")
-    assert "with --context eu, as here" in capsys.readouterr().err
+    assert "headroom with --context eu, as here" in capsys.readouterr().err
+    console.remind("headroom rollback api --context eu")
+    assert "headroom with --stack prod, as here" in capsys.readouterr().err
+
+
+def test_the_users_own_kubectl_does_not_know_the_embedded_cluster(capsys: pytest.CaptureFixture[str]) -> None:
+    console.on_cluster("", "KUBECONFIG=/state/kubeconfig")
+    console.remind("kubectl describe pod x")
+    assert "kubectl with KUBECONFIG=/state/kubeconfig, as here" in capsys.readouterr().err
+    console.remind("headroom verify")
+    assert capsys.readouterr().err == ""
