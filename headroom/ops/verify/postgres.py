@@ -86,11 +86,12 @@ def pooler(scene: Scene) -> Iterator[Finding]:
 
 def _replication(scene: Scene, plan: PostgresPlan, name: str, primary: str) -> Finding:
     wanted = plan.replication_factor.value - 1
-    rows = [
-        line.split("|")
-        for line in inside.sql(scene.kubectl, plan.namespace, primary, "postgres", _STANDBYS).splitlines()
-        if line
-    ]
+    logs = f"kubectl logs -n {plan.namespace} -l app={name} -c postgres --tail 30"
+    try:
+        told = inside.sql(scene.kubectl, plan.namespace, primary, "postgres", _STANDBYS)
+    except EnvironmentFailure as error:  # it has just led; the other shards are asked all the same
+        return judge(name, "replication", False, error.message[:200], logs)
+    rows = [line.split("|") for line in told.splitlines() if line]
     streaming = [r for r in rows if r[1] == "streaming"]
     in_step = [r for r in streaming if r[2] in ("sync", "quorum")]
     lag = max((int(r[3]) for r in streaming), default=0)
@@ -100,7 +101,7 @@ def _replication(scene: Scene, plan: PostgresPlan, name: str, primary: str) -> F
         "replication",
         len(streaming) == wanted and (not wanted or bool(in_step)) and lag <= LARGEST_LAG_BYTES,
         said or ("no standby, and none is planned" if not wanted else f"no standby follows, {wanted} planned"),
-        f"kubectl logs -n {plan.namespace} -l app={name} -c postgres --tail 30",
+        logs,
     )
 
 

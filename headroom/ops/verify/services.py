@@ -45,16 +45,19 @@ def health(scene: Scene) -> Iterator[Finding]:
             )
             continue
         port, path = probe
-        done = scene.kubectl.raw(f"/api/v1/namespaces/{service.namespace}/services/{service.key}:{port}/proxy{path}")
-        yield judge(
-            service.key,
-            "health",
-            done.returncode == 0,
-            f"GET {path}: " + (done.stdout.strip()[:80] or "200")
-            if done.returncode == 0
-            else done.stderr.strip()[:160],
-            f"kubectl logs -n {service.namespace} deployment/{service.key} --tail 50",
-        )
+        yield _health(scene, service, port, path)
+
+
+def _health(scene: Scene, service: ServicePlan, port: int | str, path: str) -> Finding:
+    logs = f"kubectl logs -n {service.namespace} deployment/{service.key} --tail 50"
+    asked = f"/api/v1/namespaces/{service.namespace}/services/{service.key}:{port}/proxy{path}"
+    try:
+        done = scene.kubectl.raw(asked)
+    except EnvironmentFailure as error:  # it hangs, and the others are asked all the same
+        return judge(service.key, "health", False, f"GET {path}: {error.message[:160]}", logs)
+    if done.returncode:
+        return judge(service.key, "health", False, done.stderr.strip()[:160], logs)
+    return judge(service.key, "health", True, f"GET {path}: {done.stdout.strip()[:80] or '200'}")
 
 
 def metrics(scene: Scene) -> Iterator[Finding]:

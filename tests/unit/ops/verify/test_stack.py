@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -58,6 +59,40 @@ def test_a_shard(monkeypatch: pytest.MonkeyPatch, primaries: set[int], standbys:
     monkeypatch.setattr(inside, "sql", sql)
     monkeypatch.setattr(Kubectl, "items", items)
     assert failed(postgres.shards(SCENE)) == {(f"pg-shard-{n}", check) for n in range(SHARDS) for check in wrong}
+
+
+def test_a_primary_that_falls_silent_hides_no_other_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sql(_kubectl: Kubectl, _namespace: str, pod: str, _database: str, statement: str) -> str:
+        if "pg_is_in_recovery" in statement:
+            return "f"
+        raise EnvironmentFailure(f"{pod} gives no answer")
+
+    def items(_self: Kubectl, _kind: str, _namespace: str, selector: str = "") -> list[dict[str, Any]]:
+        return [{"metadata": {"name": f"{selector.removeprefix('app=')}-0"}, "status": {"phase": "Running"}}]
+
+    monkeypatch.setattr(inside, "sql", sql)
+    monkeypatch.setattr(Kubectl, "items", items)
+    assert failed(postgres.shards(SCENE)) == {(f"pg-shard-{n}", "replication") for n in range(SHARDS)}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"), [("refused", "503"), ("silent", "within 20 s"), ("well", "GET /live: ok")]
+)
+def test_health_is_told_of_each_service_by_its_name(monkeypatch: pytest.MonkeyPatch, answer: str, words: str) -> None:
+    probe = {"readinessProbe": {"httpGet": {"port": 8080, "path": "/live"}}}
+    live = {"spec": {"template": {"spec": {"containers": [probe]}}}}
+
+    def raw(_self: Kubectl, path: str, timeout: float = 20) -> subprocess.CompletedProcess[str]:
+        if answer == "silent":
+            raise EnvironmentFailure(f"kubectl get got no answer within {timeout} s")
+        return subprocess.CompletedProcess(path, int(answer == "refused"), "ok", "503 from upstream")
+
+    monkeypatch.setattr(Kubectl, "find", lambda *_: live)
+    monkeypatch.setattr(Kubectl, "raw", raw)
+    found = list(services.health(SCENE))
+    assert [f.component for f in found] == [s.key for s in PLAN.services]
+    assert all(words in f.evidence for f in found)
+    assert all((f.verdict is Verdict.passed) is (answer == "well") for f in found)
 
 
 @pytest.mark.parametrize(
