@@ -35,7 +35,7 @@ class KubernetesObject(pulumi.CustomResource):
             opts = pulumi.ResourceOptions.merge(
                 opts, pulumi.ResourceOptions(additional_secret_outputs=["data", "stringData"])
             )
-        if opts.retain_on_delete:
+        if opts.retain_on_delete or kind in _SCALED:
             metadata = _annotated(metadata, _TAKEN_OVER)
         if kind == "Job":
             metadata = _annotated(metadata, _TRIED_AGAIN)
@@ -45,7 +45,9 @@ class KubernetesObject(pulumi.CustomResource):
 
 
 # What outlives its stack: each life of it writes as another field manager, and so does each engine. What the last one
-# wrote would stand in the way of the next one's size, labels or annotations as a conflict.
+# wrote would stand in the way of the next one's size, labels or annotations as a conflict. So would one `kubectl scale`
+# in a hurry. An autoscaler owns the replicas of its Deployment, and maintenance takes them for as long as it lasts.
+_SCALED = ("Deployment", "StatefulSet")
 _TAKEN_OVER = "pulumi.com/patchForce"
 # A Job that failed stays failed, and its name is that of its content: the next update would find the same one again.
 _TRIED_AGAIN = "pulumi.com/replaceUnready"

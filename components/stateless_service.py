@@ -109,8 +109,6 @@ class StatelessService(pulumi.ComponentResource):
             "Deployment",
             self._owner.metadata(
                 why=(plan.replicas_at_target, plan.predicted_p99_ms, *self._pod_sizes()),
-                # The autoscaler owns `replicas`; maintenance takes it for as long as it lasts.
-                annotations={"pulumi.com/patchForce": "true"},
                 track=STABLE,
                 image=plan.image,
             ),

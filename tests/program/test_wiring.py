@@ -117,3 +117,10 @@ def test_every_secret_is_marked_on_its_way_in_and_out(prod: Rendered) -> None:
         assert {"data", "stringData"} <= set(found.additional_secret_outputs), found.name
     plain = json.dumps([r.inputs for r in prod.resources if r not in secrets])
     assert [name for name, value in PASSWORDS.items() if value in plain] == []
+
+
+def test_a_scale_by_hand_does_not_stand_in_the_way_of_the_next_update(rendered: Callable[[str], Rendered]) -> None:
+    scaled = [o for o in rendered("prod").objects if o.id.kind in ("Deployment", "StatefulSet")]
+    assert {"pgbouncer", "pg-shard-0", "redis", "inference"} <= {o.id.name for o in scaled}
+    for o in scaled:
+        assert o.manifest["metadata"]["annotations"]["pulumi.com/patchForce"] == "true", o.id
