@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from headroom.errors import EnvironmentFailure
@@ -55,7 +55,10 @@ def run(name: str, state: Path, now: Record, programs: Mapping[str, Path], progr
         asked = ["/api/v1/namespaces/default/serviceaccounts/default"]
         if now.nodes == "real":
             asked.append(f"/api/v1/nodes/{realnode.NODE}/proxy/healthz")
-        wait(state, wanted, what, lambda: expected <= ready_nodes(api) and all(map(api.ok, asked)), progress)
+        again = {part.name for part in wanted} - set(FIRST)
+        wait(
+            state, wanted, what, lambda: expected <= ready_nodes(api) and all(map(api.ok, asked)), progress, again, init
+        )
         remove_surplus(state, now, programs, api)
 
 
@@ -104,13 +107,29 @@ def remove_surplus(state: Path, now: Record, programs: Mapping[str, Path], api: 
         kubectl(state, programs["kubectl"], "delete", "node", *surplus)
 
 
-def wait(state: Path, wanted: list[Part], what: str, ready: Callable[[], bool], progress: Progress) -> None:
-    """Wait until `ready`. Raises EnvironmentFailure when a process that it takes has died, or after two minutes."""
-    began = time.monotonic()
+def wait(
+    state: Path,
+    wanted: list[Part],
+    what: str,
+    ready: Callable[[], bool],
+    progress: Progress,
+    again: Iterable[str] = (),
+    init: Process | None = None,
+) -> None:
+    """Wait until `ready`; a process named in `again` is started once more when it dies, as a supervisor would.
+
+    Raises EnvironmentFailure when a process that it takes has died, or after two minutes.
+    """
+    began, once_more = time.monotonic(), set(again)
     while not ready():
         seconds = time.monotonic() - began
         for part in wanted:
             if processes.living(state, part.name) is None:
+                if part.name in once_more:
+                    once_more.remove(part.name)
+                    progress.note(f"{part.name} ended and is started again; its log has why")
+                    ensure_running(state, part, init)
+                    continue
                 raise EnvironmentFailure(
                     f"{part.name} ended: {processes.log_tail(state, part.name)}", fix=hint(state, part.name)
                 )
