@@ -70,7 +70,7 @@ def _failovers(redis: Any, ledger: Any) -> tuple[list[float], float]:
     gaps = []
     for _ in range(FAILOVERS):
         redis.whole(len(redis.pods()))
-        while redis.mode == "sentinel" and redis.tilted():
+        while redis.mode == "sentinel" and redis.unfit_sentinels():
             time.sleep(1)
         ledger.ask("mark")
         ledger.writes_again()

@@ -88,10 +88,13 @@ class Redis:
         assert found
         return {f.check: f.evidence for f in found if f.verdict is not Verdict.passed}
 
-    def tilted(self) -> list[str]:
-        """The pods whose sentinel has hung and does not vote yet: for 30 s it does not trust its own clock."""
+    def unfit_sentinels(self) -> list[str]:
+        """The pods whose sentinel could not help a failover yet: it does not know all replicas, which a new one asks the
+        master for every 10 s, or it hung, and for 30 s does not trust its own clock."""
         names = [p["metadata"]["name"] for p in self.pods()]
-        return [n for n in names if "sentinel_tilt:0" not in self.cli(n, "INFO", "sentinel", port=26379)]
+        said = {n: self.cli(n, "INFO", "sentinel", port=26379) for n in names}
+        fit = ("sentinel_tilt:0", f",slaves={len(names) - 1},")
+        return [name for name, text in said.items() if not all(word in text for word in fit)]
 
     def url(self) -> str:
         (found,) = [

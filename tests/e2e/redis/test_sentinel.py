@@ -177,7 +177,7 @@ def test_a_master_that_hangs(
     """Frozen, as a machine that hangs: connections stay open and nothing answers. Thawed, it follows."""
     writing = ledger(sentinel)
     before = leader(sentinel, eventually)
-    eventually(lambda: not sentinel.tilted(), 60)
+    eventually(lambda: not sentinel.unfit_sentinels(), 60)
     writing.ask("mark")
     with faults.frozen(sentinel.cluster, sentinel.name, before):
         writing.writes_again()
