@@ -89,8 +89,11 @@ class Redis:
         return {f.check: f.evidence for f in found if f.verdict is not Verdict.passed}
 
     def unfit_sentinels(self) -> list[str]:
-        """The pods whose sentinel could not help a failover yet: it does not know all replicas, for which a new one asks
-        the master every 10 s, or it hung, and for 30 s does not trust its own clock."""
+        """The pods whose sentinel could not help a failover yet.
+
+        It does not know all replicas, for which it asks the master every 10 s, or it hung, and for 30 s does not trust
+        its own clock.
+        """
         names = [p["metadata"]["name"] for p in self.pods()]
         said = {n: self.cli(n, "INFO", "sentinel", port=26379) for n in names}
         fit = ("sentinel_tilt:0", f",slaves={len(names) - 1},")
