@@ -76,17 +76,12 @@ def _under_load(fleet: Fleet) -> Generator[Measurement, None, float]:
     keys = set(fleet.fill(ROWS))
     load = Load(fleet.address(), fleet.map(), writers=4, deadline_s=10)
     found = _resize(fleet, load)
-    pauses = [float(ms) for (ms,) in fleet.sql(0, "SELECT pause_ms FROM headroom.move")]
-    acknowledged = float(load.acknowledged)
+    moved, acknowledged = float(len(_pauses(fleet))), float(load.acknowledged)
     yield Measurement("two shards of a million rows become three", found.moves_s, "s", "", (found.moves_s,))
-    yield Measurement("buckets that moved", float(len(pauses)), "buckets", "", (float(len(pauses)),))
+    yield Measurement("buckets that moved", moved, "buckets", "", (moved,))
     yield Measurement("acknowledged effects beside the moves", acknowledged, "writes", "", (acknowledged,))
-    yield from _unharmed(fleet, load, keys)
-    yield median("write pause of a bucket, median", pauses, "ms", "<= 300")
-    yield worst("write pause of a bucket, worst", pauses, "ms", "<= 1000")
+    yield from _promised(fleet, load, keys, found)
     yield Measurement("slowest write, as its client saw it", load.slowest * 1000, "ms", "", (load.slowest * 1000,))
-    share = found.beside / found.before
-    yield Measurement("load beside the moves / before them", share, "ratio", ">= 0.8", (found.before, found.beside))
     return found.before
 
 
@@ -96,19 +91,15 @@ def _paced(fleet: Fleet, writes_per_s: float) -> Iterator[Measurement]:
     keys = set(fleet.fill(ROWS))
     load = Load(fleet.address(), fleet.map(), writers=16, deadline_s=10, rate=writes_per_s / WRITES)
     found = _resize(fleet, load)
-    pauses = [float(ms) for (ms,) in fleet.sql(0, "SELECT pause_ms FROM headroom.move")]
     yield Measurement(f"the same at {PACE:.0%} of that load", found.moves_s, "s", "", (found.moves_s,))
-    yield from _unharmed(fleet, load, keys)
-    yield median("write pause of a bucket, median", pauses, "ms", "<= 300")
-    yield worst("write pause of a bucket, worst", pauses, "ms", "<= 1000")
+    yield from _promised(fleet, load, keys, found)
     for when, took in (("before", found.took_before), ("beside", found.took_beside)):
         p99 = sorted(took)[int(0.99 * len(took))] * 1000
         yield Measurement(f"p99 of a write {when} the moves, from when it was due", p99, "ms", "", (p99,))
-    share = found.beside / found.before
-    yield Measurement("load beside the moves / before them", share, "ratio", ">= 0.8", (found.before, found.beside))
 
 
-def _unharmed(fleet: Fleet, load: Load, keys: set[str]) -> Iterator[Measurement]:
+def _promised(fleet: Fleet, load: Load, keys: set[str], found: Beside) -> Iterator[Measurement]:
+    """What a resize promises to those beside it: their rows, short pauses, and their share of the machine."""
     rows = fleet.rows()
     lost = float(len(load.wrong(rows, fleet.map())) + len(keys - rows.keys()))
     doubled = float(len([key for key, there in rows.items() if len(there) > 1]))
@@ -116,6 +107,14 @@ def _unharmed(fleet: Fleet, load: Load, keys: set[str]) -> Iterator[Measurement]
     yield Measurement("rows lost, or not as acknowledged", lost, "rows", "<= 0", (lost,))
     yield Measurement("rows doubled", doubled, "rows", "<= 0", (doubled,))
     yield Measurement("calls failed within 10 s, and stale reads", failed, "calls", "<= 0", (failed,))
+    pauses, share = _pauses(fleet), found.beside / found.before
+    yield median("write pause of a bucket, median", pauses, "ms", "<= 300")
+    yield worst("write pause of a bucket, worst", pauses, "ms", "<= 1000")
+    yield Measurement("load beside the moves / before them", share, "ratio", ">= 0.8", (found.before, found.beside))
+
+
+def _pauses(fleet: Fleet) -> list[float]:
+    return [float(ms) for (ms,) in fleet.sql(0, "SELECT pause_ms FROM headroom.move")]
 
 
 def _beside_copy(fleet: Fleet) -> Iterator[Measurement]:

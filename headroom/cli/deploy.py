@@ -33,7 +33,6 @@ SHOWN_FIELDS = 8
 SHOWN_CHARACTERS = 60
 CONTEXT_CHARACTERS = 15
 MOST_CREATED = 20
-ROLLED = ("Deployment", "StatefulSet", "DaemonSet")
 EXPLAINING = ("headroom.dev/because", "headroom.dev/public-because")
 """Annotations that say why: they follow another field, which is shown."""
 
@@ -187,8 +186,8 @@ def _say(change: Change) -> None:
     out.print(f"[{style}]{change.action:9}[/{style}] {escape(change.kind)} {escape(where)}")
     if change.reason:
         out.print(f"          {escape(change.reason)}")
-    if change.action == "update" and change.kind in ROLLED and any(".template." in f.path for f in change.fields):
-        out.print("          its pods roll")
+    if change.action == "update" and words.rolls(change.kind, (field.path for field in change.fields)):
+        out.print(f"          {words.ROLLS}")
     fields = [f for f in change.fields if not any(name in f.path for name in EXPLAINING)] or change.fields
     for field in fields[:SHOWN_FIELDS]:
         hidden = field.before is None and field.after is None

@@ -105,13 +105,13 @@ def _less(manifest: Manifest, annotations: Iterable[str]) -> Manifest:
 
 
 def _refusal(o: RenderedObject, before: Manifest | None, said: str) -> Change:
-    immutable = before is not None and _IMMUTABLE.search(said)
-    reason = (fixed.reason(o.manifest, before) if before is not None and immutable else "") or _reason(said)
-    if before is not None and _IMMUTABLE.search(said):
-        if _failed_job(before):
-            return _replacement(o, (), FAILED_JOB)
-        if o.delete_before_replace or o.replace_on_changes:
-            return _replacement(o, (), reason)
+    if before is None or not _IMMUTABLE.search(said):
+        return _named("refused", o.id, reason=_reason(said))
+    reason = fixed.reason(o.manifest, before) or _reason(said)
+    if _failed_job(before):
+        return _replacement(o, (), FAILED_JOB)
+    if o.delete_before_replace or o.replace_on_changes:
+        return _replacement(o, (), reason)
     return _named("refused", o.id, reason=reason)
 
 

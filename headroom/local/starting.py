@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from headroom.errors import EnvironmentFailure
@@ -41,7 +41,7 @@ def run(name: str, state: Path, now: Record, programs: Mapping[str, Path], progr
             containers.ensure_pause_image(state, programs["pause"])
             # A kubelet that finds no containerd ends at once, too; the API server it waits for.
             ensure_running(state, next(part for part in wanted if part.name == "kubelet"), init)
-        wait(state, first, "the API server", lambda: api.ok("/readyz"), progress)
+        wait(state, first, "the API server", lambda: api.ok("/readyz"), progress, init)
         for part in wanted:
             ensure_running(state, part, init)
         furnish(state, now, programs, api)
@@ -55,10 +55,7 @@ def run(name: str, state: Path, now: Record, programs: Mapping[str, Path], progr
         asked = ["/api/v1/namespaces/default/serviceaccounts/default"]
         if now.nodes == "real":
             asked.append(f"/api/v1/nodes/{realnode.NODE}/proxy/healthz")
-        again = {part.name for part in wanted} - set(FIRST)
-        wait(
-            state, wanted, what, lambda: expected <= ready_nodes(api) and all(map(api.ok, asked)), progress, again, init
-        )
+        wait(state, wanted, what, lambda: expected <= ready_nodes(api) and all(map(api.ok, asked)), progress, init)
         remove_surplus(state, now, programs, api)
 
 
@@ -113,14 +110,13 @@ def wait(
     what: str,
     ready: Callable[[], bool],
     progress: Progress,
-    again: Iterable[str] = (),
-    init: Process | None = None,
+    init: Process | None,
 ) -> None:
-    """Wait until `ready`; a process named in `again` is started once more when it dies, as a supervisor would.
+    """Wait until `ready`; a process that dies is started once more, as a supervisor would, but for those of FIRST.
 
     Raises EnvironmentFailure when a process that it takes has died, or after two minutes.
     """
-    began, once_more = time.monotonic(), set(again)
+    began, once_more = time.monotonic(), {part.name for part in wanted} - set(FIRST)
     while not ready():
         seconds = time.monotonic() - began
         for part in wanted:

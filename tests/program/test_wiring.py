@@ -10,24 +10,12 @@ from typing import Any
 
 import pytest
 
+from headroom.backend.secrets import REQUIRED
 from headroom.capacity import demand, plan
 from headroom.engine.rendered import Rendered, Resource
 
 Config = dict[str, Any]
-PASSWORDS = {
-    name: f"{name}-0123456789-Qx"
-    for name in (
-        "postgresSuperuser",
-        "postgresReplication",
-        "postgresRewind",
-        "postgresApp",
-        "pgbouncerAuth",
-        "redisApp",
-        "redisAdmin",
-        "redisMonitor",
-        "h2oUi",
-    )
-}
+PASSWORDS = {name: f"{name}-0123456789-Qx" for name in REQUIRED}
 
 
 @pytest.fixture

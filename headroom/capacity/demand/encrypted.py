@@ -42,13 +42,8 @@ def check(stack: str, where: str, *, encrypted: Iterable[str], clear: Iterable[s
         )
 
 
-def is_encrypted(value: Any) -> bool:
-    """Whether this is how a stack file holds an encrypted value."""
-    return isinstance(value, Mapping) and set(value) == {"secure"} and isinstance(value["secure"], str)
-
-
 def _encrypted(value: Any, at: tuple[str | int, ...]) -> Iterator[str]:
-    if is_encrypted(value):
+    if _is_encrypted(value):
         yield path(at)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
@@ -59,8 +54,12 @@ def _encrypted(value: Any, at: tuple[str | int, ...]) -> Iterator[str]:
 
 
 def _clear(passwords: Any) -> list[str]:
-    if is_encrypted(passwords):
+    if _is_encrypted(passwords):
         return []
     if isinstance(passwords, Mapping):
-        return [path((SECRETS, str(name))) for name, held in passwords.items() if not is_encrypted(held)]
+        return [path((SECRETS, str(name))) for name, held in passwords.items() if not _is_encrypted(held)]
     return [path((SECRETS,))]
+
+
+def _is_encrypted(value: Any) -> bool:
+    return isinstance(value, Mapping) and set(value) == {"secure"} and isinstance(value["secure"], str)

@@ -13,6 +13,7 @@ TOTAL = "total"
 P99 = "predictedP99"
 COST_AT_MIN, COST_AT_MAX = "monthlyCostAtMin", "monthlyCostAtMax"
 NONE = "–"
+ROLLS = "its pods roll"
 
 OPERATIONS: dict[Operation, str] = {
     "replace": "deleted and made again",
@@ -121,8 +122,9 @@ def object_change(change: ObjectChange, limit: int = 4) -> str:
     fields = [f for f in change.fields if not f.path.startswith("metadata.annotations.headroom.dev/")]
     shown = [f"{f.path} {arrow(brief(f.before), brief(f.after))}" for f in fields[:limit]]
     more = [f"and {len(fields) - limit} more"] if len(fields) > limit else []
-    rolls = ["its pods roll"] if change.operation == "update" and _rolls(fields_of=change) else []
-    return "; ".join([*(f"because of {w}" for w in change.why[:limit]), *shown, *more, *rolls])
+    rolled = change.operation == "update" and rolls(change.object.kind, (f.path for f in change.fields))
+    pods = [ROLLS] if rolled else []
+    return "; ".join([*(f"because of {w}" for w in change.why[:limit]), *shown, *more, *pods])
 
 
 def brief(value: Any) -> str:
@@ -131,9 +133,9 @@ def brief(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _rolls(fields_of: ObjectChange) -> bool:
-    pods = ("Deployment", "StatefulSet", "DaemonSet")
-    return fields_of.object.kind in pods and any(f.path.startswith("spec.template.") for f in fields_of.fields)
+def rolls(kind: str, paths: Iterable[str]) -> bool:
+    """Whether an update of these fields replaces the object's pods."""
+    return kind in ("Deployment", "StatefulSet", "DaemonSet") and any(p.startswith("spec.template.") for p in paths)
 
 
 def _line(state: State | None, component: str, name: str) -> Line | None:

@@ -99,16 +99,23 @@ def waiting(status: Manifest) -> tuple[str, str]:
 
 def events(seen: Snapshot, of: Manifest, *reasons: str, kind: str = "", seconds: float = 900) -> list[str]:
     """The messages of an object's events of these reasons within the last `seconds`, newest first, each once."""
-    found: dict[str, None] = {}
+    told = happened(seen, of, *reasons, kind=kind)
+    return list(dict.fromkeys(message(event) for event in told if age(seen.at, when(event)) <= seconds))
+
+
+def happened(seen: Snapshot, of: Manifest, *reasons: str, kind: str = "") -> Iterator[Manifest]:
+    """An object's events of these reasons, newest first."""
     for event in sorted(seen.events, key=when, reverse=True):
         about = event.get("involvedObject") or event.get("regarding") or {}
         if about.get("name") != name(of) or about.get("namespace") != namespace(of):
             continue
-        if (kind and about.get("kind") != kind) or (reasons and event.get("reason") not in reasons):
-            continue
-        if age(seen.at, when(event)) <= seconds:
-            found[" ".join(str(event.get("message") or event.get("note") or "").split())] = None
-    return list(found)
+        if (not kind or about.get("kind") == kind) and (not reasons or event.get("reason") in reasons):
+            yield event
+
+
+def message(event: Manifest) -> str:
+    """What an event says, in one line."""
+    return " ".join(str(event.get("message") or event.get("note") or "").split())
 
 
 def when(event: Manifest) -> str:

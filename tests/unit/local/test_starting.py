@@ -26,7 +26,7 @@ def test_a_part_that_dies_is_started_once_more_and_no_more(tmp_path: Path) -> No
     part = Part("mortal", ["/bin/sh", "-c", f"echo born >> {tmp_path}/lives; echo no luck; exit 3"])
     starting.ensure_running(state, part, None)
     with pytest.raises(EnvironmentFailure, match="mortal ended: no luck"):
-        starting.wait(state, [part], "nothing", lambda: False, heard, {"mortal"}, None)
+        starting.wait(state, [part], "nothing", lambda: False, heard, None)
     assert (tmp_path / "lives").read_text().split() == ["born", "born"]
     assert heard.notes == ["mortal ended and is started again; its log has why"]
 
@@ -44,7 +44,6 @@ def test_one_that_lives_the_second_time_is_waited_for(tmp_path: Path) -> None:
             "its second life",
             lambda: (tmp_path / "born").exists() and processes.living(state, "mortal") is not None,
             Silent(),
-            {"mortal"},
             None,
         )
     finally:

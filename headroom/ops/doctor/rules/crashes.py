@@ -169,13 +169,8 @@ def _killed_by(seen: Snapshot, pod: Manifest, container: str, end: dict[str, Any
     """
     grace = float(pod["spec"].get("terminationGracePeriodSeconds", 30)) + _SLACK_SECONDS
     finished = age(seen.at, end.get("finishedAt"))
-    for event in seen.events:
-        about = event.get("involvedObject") or event.get("regarding") or {}
-        if event.get("reason") != "Killing" or about.get("kind") != "Pod":
-            continue
-        if (about.get("namespace"), about.get("name")) != (objects.namespace(pod), objects.name(pod)):
-            continue
-        said = _BY_A_PROBE.search(str(event.get("message") or event.get("note") or ""))
+    for event in objects.happened(seen, pod, "Killing", kind="Pod"):
+        said = _BY_A_PROBE.search(objects.message(event))
         if said and said[1] == container and -_SLACK_SECONDS <= age(seen.at, objects.when(event)) - finished <= grace:
             return said[2]
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,3 +53,16 @@ def shrunk(fleet: Fleet) -> Fleet:
 def load(fleet: Fleet) -> Callable[..., Load]:
     """Clients that are patient: a mover that takes over has to start first, on a machine that may have much to do."""
     return lambda **more: Load(fleet.address(), fleet.map(), **{"deadline_s": 60.0, **more})
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    """Waits until something is so, a minute at most."""
+
+    def until(true: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not true():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    return until

@@ -118,7 +118,9 @@ def test_rows_of_every_type_arrive_as_they_were(one: tuple[Any, int, str]) -> No
     fleet.agrees()
 
 
-def test_a_reader_that_began_before_the_flip_reads_to_its_end(one: tuple[Any, int, str]) -> None:
+def test_a_reader_that_began_before_the_flip_reads_to_its_end(
+    one: tuple[Any, int, str], eventually: Callable[..., None]
+) -> None:
     """One statement sees one moment; the next one of the same transaction is refused, not answered from old rows."""
     fleet, _, schema = one
     with fleet.connect(0, "features") as reader, reader.transaction():
@@ -128,7 +130,7 @@ def test_a_reader_that_began_before_the_flip_reads_to_its_end(one: tuple[Any, in
         assert cursor.fetchone() is not None
         moving = threading.Thread(target=run, args=(fleet,))
         moving.start()
-        until(lambda: fleet.map().owners == owners(3))
+        eventually(lambda: fleet.map().owners == owners(3))
         assert len(cursor.fetchall()) == count - 1
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             reader.execute(f"SELECT count(*) FROM {schema}.features")  # noqa: S608
@@ -136,7 +138,9 @@ def test_a_reader_that_began_before_the_flip_reads_to_its_end(one: tuple[Any, in
     fleet.agrees()
 
 
-def test_a_transaction_that_stays_open_holds_the_move_and_no_other_writer(one: tuple[Any, int, str]) -> None:
+def test_a_transaction_that_stays_open_holds_the_move_and_no_other_writer(
+    one: tuple[Any, int, str], eventually: Callable[..., None]
+) -> None:
     fleet, number, schema = one
     with fleet.connect(0, "features") as other, fleet.connect(0, "features") as writer:
         other.execute("BEGIN")
@@ -146,7 +150,7 @@ def test_a_transaction_that_stays_open_holds_the_move_and_no_other_writer(one: t
         moving = threading.Thread(target=run, args=(fleet,), kwargs={"reached": reached})
         moving.start()
         said = "SELECT count(*) FROM headroom.move WHERE said LIKE '%lock timeout%'"
-        until(lambda: fleet.sql(0, said) == [(1,)])
+        eventually(lambda: fleet.sql(0, said) == [(1,)])
         writer.execute("SET statement_timeout = '30s'")
         writer.execute(insert, (another,))
         assert fleet.map().owners != owners(3)
@@ -158,7 +162,9 @@ def test_a_transaction_that_stays_open_holds_the_move_and_no_other_writer(one: t
     fleet.agrees()
 
 
-def test_a_fence_that_was_opened_again_waits_for_what_was_written_since(one: tuple[Any, int, str]) -> None:
+def test_a_fence_that_was_opened_again_waits_for_what_was_written_since(
+    one: tuple[Any, int, str], eventually: Callable[..., None]
+) -> None:
     """The target applies nothing while the second try looks: what the first try left there must not count."""
     fleet, number, schema = one
     key = next(k for k in (f"late-{n}" for n in range(100_000)) if bucket_of(k) == number)
@@ -168,7 +174,7 @@ def test_a_fence_that_was_opened_again_waits_for_what_was_written_since(one: tup
 
     def let_go() -> None:
         try:
-            until(lambda: fleet.sql(0, behind, (number,)) == [(True,)])
+            eventually(lambda: fleet.sql(0, behind, (number,)) == [(True,)])
         finally:
             holder.rollback()
 
@@ -232,14 +238,14 @@ def test_a_row_lost_after_the_copy_is_found_and_the_former_copy_kept(one: tuple[
         run(fleet)
 
 
-def test_pause_and_abort(grown: Any) -> None:
+def test_pause_and_abort(grown: Any, eventually: Callable[..., None]) -> None:
     grown.fill(1_000)
     failures: list[BaseException] = []
     heard: list[str] = []
 
     def pause() -> None:
         grown.sql(0, "UPDATE headroom.wish SET paused = true")
-        until(lambda: any(text.startswith("paused") for text in heard))
+        eventually(lambda: any(text.startswith("paused") for text in heard))
 
     def work() -> None:
         lease = Lease(grown.server(0), "one")
@@ -252,7 +258,7 @@ def test_pause_and_abort(grown: Any) -> None:
 
     moving = threading.Thread(target=work)
     moving.start()
-    until(lambda: any(text.startswith("paused") for text in heard))
+    eventually(lambda: any(text.startswith("paused") for text in heard))
     version = grown.map().version
     time.sleep(2)
     assert grown.map().version == version, "nothing begins in a pause"
@@ -304,13 +310,6 @@ def test_checksums_tell_rows_apart(one: tuple[Any, int, str]) -> None:
         )
         after = copying.checksum(session, schema, "features")
     assert before.rows == after.rows and before.hashes != after.hashes
-
-
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 assert fence.CATCH_UP_S < 1, "a pause is under a second"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +59,7 @@ def kubectl(grown: Any) -> Pods:
     return made
 
 
-def test_before_during_and_after_a_resize(grown: Any, kubectl: Pods) -> None:
+def test_before_during_and_after_a_resize(grown: Any, kubectl: Pods, eventually: Callable[..., None]) -> None:
     grown.fill(1_000)
     sized = plan.make(demand.from_config("test", CONFIG))
     assert sized.postgres is not None
@@ -93,7 +92,9 @@ def test_before_during_and_after_a_resize(grown: Any, kubectl: Pods) -> None:
     assert Verdict.failed not in verdicts, "a move that goes on is no failure"
     lease.give_up()
 
-    until(lambda: not reshard.state(kubectl, "ns").working)  # PostgreSQL sees a moment later that the holder is gone
+    eventually(
+        lambda: not reshard.state(kubectl, "ns").working
+    )  # PostgreSQL sees a moment later that the holder is gone
     after = reshard.state(kubectl, "ns")
     assert not after.unfinished and after.owners == grown.map().owners
     assert all(m.verified and m.pause_ms for m in after.moves)
@@ -110,10 +111,3 @@ def test_what_a_move_left_behind_is_found(grown: Any, kubectl: Pods) -> None:
     assert {(f.component, f.check) for f in found} == {("pg-shard-1", "left by moves"), ("pg-shard-2", "fences")}
     assert "hr_b007_0a0b0c0d" in next(f.evidence for f in found if f.check == "left by moves")
     assert replace(found[0]).fix
-
-
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
