@@ -72,15 +72,25 @@ class H2OCluster(pulumi.ComponentResource):
         self.register_outputs({"address": self.address})
 
     def _network(self) -> list[KubernetesObject]:
-        owner = self._owner
+        owner, plan = self._owner, self._plan
         # The leader is known only once the cloud has formed; the set is what is waited for.
         leader = owner.metadata(nodes.LEADER, annotations={"pulumi.com/skipAwait": "true"})
         headless = owner.metadata(nodes.HEADLESS, annotations={"pulumi.com/skipAwait": "true"})
         return [
             self._object("headless", "v1", "Service", headless, {"spec": access.headless_spec(owner)}, self._child),
             self._object("leader", "v1", "Service", leader, {"spec": access.leader_spec(owner)}, self._child),
-            self._policy("nodes", owner, access.nodes_policy(owner, self._job_owner, xgboost=self._plan.xgboost)),
-            self._policy("jobs", self._job_owner, access.jobs_policy(owner, self._job_owner)),
+            self._policy(
+                "nodes",
+                owner,
+                access.nodes_policy(
+                    owner,
+                    self._job_owner,
+                    plan.api_servers,
+                    xgboost=plan.xgboost,
+                    object_storage=plan.export_s3 is not None,
+                ),
+            ),
+            self._policy("jobs", self._job_owner, access.jobs_policy(owner, self._job_owner, plan.api_servers)),
         ]
 
     def _policy(self, part: str, owner: Identity, spec: Manifest) -> KubernetesObject:

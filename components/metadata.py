@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ PUBLIC_BECAUSE = "headroom.dev/public-because"
 """Why a Service may be reached from outside; the policy pack asks for it."""
 TRACK = "headroom.dev/track"
 PART_OF = "headroom"
+API_PORTS = (443, 6443)
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,13 @@ def stack_namespaces(stack: str) -> dict[str, Any]:
 def monitoring() -> dict[str, Any]:
     """A NetworkPolicy peer: every pod of the monitoring namespace."""
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": MONITORING}}}
+
+
+def api_server(networks: Sequence[str]) -> dict[str, Any]:
+    """A NetworkPolicy's egress rule to the API server. No selector can name it, for it is no pod: only those who run
+    the cluster know its networks (CIDR). Without them its ports are open to everywhere."""
+    to = {"to": [{"ipBlock": {"cidr": network}} for network in networks]} if networks else {}
+    return {**to, "ports": [{"protocol": "TCP", "port": port} for port in API_PORTS]}
 
 
 def because(*sizes: Sized[Any] | None) -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from components.h2o.jobs import RECORD
 from components.h2o.nodes import GUARD_PORT, NAME, NODE_PORT, REST_PORT, ROLE
-from components.metadata import Identity, stack_namespaces
+from components.metadata import Identity, api_server, stack_namespaces
 from components.objects import Manifest
 
-API_PORTS = (443, 6443)
+OBJECT_STORAGE_PORT = 443
 XGBOOST_PORTS = (9010, 10010)
 """From the first to the last on which XGBoost's own processes meet while they train, on all nodes at once."""
 
@@ -31,10 +33,12 @@ def leader_spec(owner: Identity) -> Manifest:
     }
 
 
-def nodes_policy(owner: Identity, jobs: Identity, *, xgboost: bool) -> Manifest:
+def nodes_policy(
+    owner: Identity, jobs: Identity, api_servers: Sequence[str], *, xgboost: bool, object_storage: bool
+) -> Manifest:
     """Nodes among themselves; clients of the stack's namespaces and the Jobs to the API alone.
 
-    Out: to each other, to the Kubernetes API (which has no fixed address), and to object storage where it is used.
+    Out: to each other, to the Kubernetes API, and to object storage (which has no fixed address) where it is used.
     """
     nodes = [{"podSelector": {"matchLabels": owner.selector()}}]
     among = _ports(REST_PORT, NODE_PORT, GUARD_PORT)
@@ -53,18 +57,22 @@ def nodes_policy(owner: Identity, jobs: Identity, *, xgboost: bool) -> Manifest:
                 "ports": _ports(REST_PORT),
             },
         ],
-        "egress": [{"to": nodes, "ports": among}, {"ports": _ports(*API_PORTS)}],
+        "egress": [
+            {"to": nodes, "ports": among},
+            api_server(api_servers),
+            *([{"ports": _ports(OBJECT_STORAGE_PORT)}] if object_storage else []),
+        ],
     }
 
 
-def jobs_policy(owner: Identity, jobs: Identity) -> Manifest:
+def jobs_policy(owner: Identity, jobs: Identity, api_servers: Sequence[str]) -> Manifest:
     """The Jobs: to the leader and the Kubernetes API; nobody to them."""
     return {
         "podSelector": {"matchLabels": jobs.selector()},
         "policyTypes": ["Ingress", "Egress"],
         "egress": [
             {"to": [{"podSelector": {"matchLabels": owner.selector()}}], "ports": _ports(REST_PORT)},
-            {"ports": _ports(*API_PORTS)},
+            api_server(api_servers),
         ],
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from components.metadata import Identity, monitoring, stack_namespaces
+from components.metadata import Identity, api_server, monitoring, stack_namespaces
 from components.objects import Manifest
 from components.postgres.settings import POOLER_PORT, PORT, REST_PORT
 
@@ -103,13 +103,6 @@ def pooler_policy(owner: Identity, port: int, metrics_port: int, api_servers: Se
 def shards() -> Manifest:
     """A NetworkPolicy peer: the pods of every shard in this namespace."""
     return {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "database"}}}
-
-
-def api_server(networks: Sequence[str]) -> Manifest:
-    """An egress rule to the API server. No selector can name it, for it is no pod: only those who run the cluster know
-    its networks (CIDR). Without them its ports are open to everywhere."""
-    to = {"to": [{"ipBlock": {"cidr": network}} for network in networks]} if networks else {}
-    return {**to, "ports": ports(443, 6443)}
 
 
 def ports(*numbers: int) -> list[Manifest]:

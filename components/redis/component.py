@@ -132,7 +132,7 @@ class Redis(pulumi.ComponentResource):
             )
             for name, spec in network.services(owner, self._sentinel).items()
         ]
-        policy = network.network_policy(owner, self._sentinel)
+        policy = network.network_policy(owner, self._sentinel, self._plan.api_servers)
         kind = "networking.k8s.io/v1"
         made.append(self._object("network-policy", kind, "NetworkPolicy", owner.metadata(), {"spec": policy}))
         rules = network.role_rules(pod_count(self._plan)) if self._sentinel else []
@@ -140,7 +140,7 @@ class Redis(pulumi.ComponentResource):
 
     def _resize_access(self) -> list[KubernetesObject]:
         """What the Jobs need: an account, a way to the nodes, and the record of what they have begun."""
-        spec = network.resize_policy(self._owner, self._jobs)
+        spec = network.resize_policy(self._owner, self._jobs, self._plan.api_servers)
         metadata = self._jobs.metadata()
         return [
             *self._account("resize-", self._jobs, network.resize_rules()),

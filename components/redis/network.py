@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from components.metadata import Identity, monitoring, stack_namespaces
+from components.metadata import Identity, api_server, monitoring, stack_namespaces
 from components.objects import Manifest
 from components.redis.names import BUS_PORT, HEADLESS, METRICS_PORT, NAME, PORT, RESIZE, ROLE, SENTINEL_PORT
-
-API_PORTS = (443, 6443)
 
 
 def services(owner: Identity, sentinel: bool) -> dict[str, Manifest]:
@@ -26,7 +24,7 @@ def services(owner: Identity, sentinel: bool) -> dict[str, Manifest]:
     return found
 
 
-def network_policy(owner: Identity, sentinel: bool) -> Manifest:
+def network_policy(owner: Identity, sentinel: bool, api_servers: Sequence[str]) -> Manifest:
     """In: callers of the stack, the pods themselves, monitoring. Out: the pods themselves, and with Sentinel the API
     server, for the label of the one that leads."""
     served = (PORT, SENTINEL_PORT) if sentinel else (PORT,)
@@ -40,18 +38,18 @@ def network_policy(owner: Identity, sentinel: bool) -> Manifest:
             {"from": pods, "ports": _ports(own)},
             {"from": [monitoring()], "ports": _ports([METRICS_PORT])},
         ],
-        "egress": [{"to": pods, "ports": _ports(own)}, *([{"ports": _ports(API_PORTS)}] if sentinel else [])],
+        "egress": [{"to": pods, "ports": _ports(own)}, *([api_server(api_servers)] if sentinel else [])],
     }
 
 
-def resize_policy(owner: Identity, jobs: Identity) -> Manifest:
+def resize_policy(owner: Identity, jobs: Identity, api_servers: Sequence[str]) -> Manifest:
     """The Jobs talk to the nodes and to the API server; nobody talks to them."""
     return {
         "podSelector": {"matchLabels": jobs.selector()},
         "policyTypes": ["Ingress", "Egress"],
         "egress": [
             {"to": [{"podSelector": {"matchLabels": owner.selector()}}], "ports": _ports([PORT])},
-            {"ports": _ports(API_PORTS)},
+            api_server(api_servers),
         ],
     }
 

@@ -223,6 +223,26 @@ def test_nobody_but_nodes_clients_and_jobs_reaches_the_nodes(render_config: Call
     assert all(peer for rule in spec["ingress"] for peer in rule["from"])
 
 
+def test_the_way_out_leads_to_the_nodes_the_api_server_and_where_it_is_saved_alone(
+    render_config: Callable[..., Rendered],
+) -> None:
+    def ways_out(name: str, **h2o: Any) -> list[Config]:
+        egress: list[Config] = render_config(stack(**h2o)).find("NetworkPolicy", name).manifest["spec"]["egress"]
+        return egress
+
+    nodes = [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "h2o-cluster"}}}]
+    api = [{"protocol": "TCP", "port": port} for port in (443, 6443)]
+    narrow = {"to": [{"ipBlock": {"cidr": "10.1.0.0/28"}}], "ports": api}
+    for name in ("h2o-cluster", "h2o-jobs"):
+        first, *rest = ways_out(name)
+        assert (first["to"], rest) == (nodes, [{"ports": api}])
+        first, *rest = ways_out(name, apiServers=["10.1.0.0/28"])
+        assert (first["to"], rest) == (nodes, [narrow])
+    storage = {"ports": api[:1]}
+    for name, expected in {"h2o-cluster": [narrow, storage], "h2o-jobs": [narrow]}.items():
+        assert ways_out(name, apiServers=["10.1.0.0/28"], exportVolume={"s3": "s3://bucket/h2o"})[1:] == expected
+
+
 @pytest.mark.parametrize(
     ("h2o", "words"),
     [

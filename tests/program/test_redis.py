@@ -115,6 +115,23 @@ def test_sentinel_of_local_and_dev(rendered: Callable[[str], Rendered], stack: s
     assert not [o for o in found.objects if o.id.kind == "Job" and o.id.name.startswith("redis")]
 
 
+@pytest.mark.parametrize("mode", ["sentinel", "cluster"])
+def test_the_way_out_leads_to_its_own_pods_and_the_api_server_alone(
+    render_config: Callable[..., Rendered], mode: str
+) -> None:
+    pods = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "redis"}}}
+    known = [{"ipBlock": {"cidr": network}} for network in ("10.1.0.0/28", "10.2.0.1/32")]
+    for networks in ([], ["10.1.0.0/28", "10.2.0.1/32"]):
+        stack = render_config(config(mode=mode, apiServers=networks))
+        policies = {o.id.name: o.manifest["spec"] for o in stack.objects if o.id.kind == "NetworkPolicy"}
+        asking = {name: policies[name]["egress"] for name in ("redis", "redis-resize") if name in policies}
+        assert [rules.pop(0)["to"] for rules in asking.values()] == [[pods]] * len(asking)
+        # A cluster's pods ask nothing of Kubernetes; the Jobs that resize it do.
+        assert [rule.get("to", []) for rules in asking.values() for rule in rules] == [known if networks else []]
+        (rule,) = (rule for rules in asking.values() for rule in rules)
+        assert [port["port"] for port in rule["ports"]] == [443, 6443]
+
+
 def test_drain_comes_before_the_set_and_fill_after(rendered: Callable[[str], Rendered]) -> None:
     prod = rendered("prod")
     drain, fill = job(prod, "drain"), job(prod, "fill")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from headroom.capacity import quantities
 from headroom.capacity.demand.problem import Problem
@@ -207,6 +207,7 @@ Text = Annotated[str, BeforeValidator(text)]
 Reason = Annotated[str, BeforeValidator(_reason)]
 Network = Annotated[str, BeforeValidator(_network)]
 """Addresses in CIDR notation."""
+Networks = Annotated[tuple[Network, ...], Field(max_length=20)]
 Namespace = Annotated[str, BeforeValidator(_namespace)]
 ServiceKey = Annotated[
     str,

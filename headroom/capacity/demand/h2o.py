@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from headroom.capacity.demand.base import Part
-from headroom.capacity.demand.fields import Cpu, Dataset, Flag, Growth, Memory, ObjectName, S3Prefix
+from headroom.capacity.demand.fields import Cpu, Dataset, Flag, Growth, Memory, Networks, ObjectName, S3Prefix
 from headroom.capacity.demand.overrides import H2OOverrides
 from headroom.capacity.demand.services import Limits
 
@@ -36,7 +36,7 @@ class ExportVolume(Part):
 
 
 class H2ODemand(Part):
-    """The H2O cluster."""
+    """The H2O cluster. `api_servers` are the networks in which the cluster's API server is, where they are known."""
 
     demand: Frames | None = None
     node: H2ONode = H2ONode()
@@ -44,4 +44,5 @@ class H2ODemand(Part):
     discovery: Literal["dns", "flatfile"] = "dns"
     export_volume: ExportVolume = ExportVolume()
     existing_secret: ObjectName | None = None
+    api_servers: Networks = ()
     override: H2OOverrides = Field(default_factory=dict)

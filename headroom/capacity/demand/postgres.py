@@ -8,7 +8,17 @@ from pydantic import Field
 
 from headroom.capacity import quantities
 from headroom.capacity.demand.base import Part
-from headroom.capacity.demand.fields import Cpu, Dataset, Growth, Memory, Network, ObjectName, Rate, RateOrZero, bounded
+from headroom.capacity.demand.fields import (
+    Cpu,
+    Dataset,
+    Growth,
+    Memory,
+    Networks,
+    ObjectName,
+    Rate,
+    RateOrZero,
+    bounded,
+)
 from headroom.capacity.demand.overrides import PostgresOverrides
 from headroom.capacity.demand.services import Limits
 
@@ -51,6 +61,6 @@ class PostgresDemand(Part):
     max_connections: Connections | None = None
     storage_class: ObjectName | None = None
     existing_secret: ObjectName | None = None
-    api_servers: Annotated[tuple[Network, ...], Field(max_length=20)] = ()
+    api_servers: Networks = ()
     moves: Moves = Moves()
     override: PostgresOverrides = Field(default_factory=dict)

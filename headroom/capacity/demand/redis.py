@@ -8,7 +8,18 @@ from pydantic import Field, model_validator
 
 from headroom.capacity import quantities
 from headroom.capacity.demand.base import Part
-from headroom.capacity.demand.fields import Cpu, Dataset, Flag, Growth, Memory, ObjectName, Rate, RateOrZero, bounded
+from headroom.capacity.demand.fields import (
+    Cpu,
+    Dataset,
+    Flag,
+    Growth,
+    Memory,
+    Networks,
+    ObjectName,
+    Rate,
+    RateOrZero,
+    bounded,
+)
 from headroom.capacity.demand.overrides import RedisOverrides
 from headroom.capacity.demand.problem import Problem
 from headroom.capacity.demand.services import Limits
@@ -44,7 +55,8 @@ class RedisNode(Part):
 
 
 class RedisDemand(Part):
-    """Redis under Sentinel (one master) or as a Cluster. `durable` says that its data is not a cache."""
+    """Redis under Sentinel (one master) or as a Cluster. `durable` says that its data is not a cache; `api_servers` are
+    the networks in which the cluster's API server is, where they are known."""
 
     mode: Literal["sentinel", "cluster"] = "sentinel"
     demand: Cached | None = None
@@ -54,6 +66,7 @@ class RedisDemand(Part):
     maxmemory_policy: Policy | None = None
     storage_class: ObjectName | None = None
     existing_secret: ObjectName | None = None
+    api_servers: Networks = ()
     override: RedisOverrides = Field(default_factory=dict)
 
     @model_validator(mode="after")

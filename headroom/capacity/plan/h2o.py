@@ -73,6 +73,7 @@ def plan_h2o(
         xgboost=demand.xgboost,
         storage_class=demand.export_volume.storage_class,
         existing_secret=demand.existing_secret,
+        api_servers=demand.api_servers,
         export_s3=demand.export_volume.s3,
         sidecars=GUARD,
     )

@@ -245,6 +245,8 @@ class RedisPlan:
     min_available: Sized[int] | None
     storage_class: str | None
     existing_secret: str | None
+    api_servers: tuple[str, ...] = ()
+    """Networks (CIDR) of the API server; empty where they are not known."""
     durable: bool = False
     sidecars: Sidecars = field(default_factory=dict)
 
@@ -267,6 +269,8 @@ class H2OPlan:
     xgboost: bool
     storage_class: str | None
     existing_secret: str | None
+    api_servers: tuple[str, ...] = ()
+    """Networks (CIDR) of the API server; empty where they are not known."""
     export_s3: str | None = None
     sidecars: Sidecars = field(default_factory=dict)
 

@@ -77,6 +77,7 @@ def plan_redis(
         else None,
         storage_class=demand.storage_class,
         existing_secret=demand.existing_secret,
+        api_servers=demand.api_servers,
         durable=demand.durable,
         sidecars={**SENTINEL, **SIDECARS} if sentinel else SIDECARS,
     )
