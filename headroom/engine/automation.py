@@ -164,7 +164,7 @@ def _run(
             opened.stack.cancel()
             continue
         except automation.CommandError as error:
-            raise _failure(heard.errors, str(error)) from error
+            raise _failure(heard.errors, str(error), updating=operation == "up") from error
         break
     return heard
 
@@ -176,14 +176,14 @@ def _cancel(opened: _Opened) -> str:
     return (f"{workspace.BACKEND}={shlex.quote(backend)} " if backend else "") + shlex.join(command)
 
 
-def _failure(errors: list[str], said: str) -> EnvironmentFailure:
+def _failure(errors: list[str], said: str, *, updating: bool = False) -> EnvironmentFailure:
     """The engine's own errors when there are some, else the last lines of the CLI."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     text = "\n".join(dict.fromkeys(errors)) or "\n".join(lines[-8:])
-    return EnvironmentFailure(f"pulumi failed: {text}", fix=_fix(f"{text}\n{said}"))
+    return EnvironmentFailure(f"pulumi failed: {text}", fix=_fix(f"{text}\n{said}", updating=updating))
 
 
-def _fix(text: str) -> str:
+def _fix(text: str, *, updating: bool = False) -> str:
     lowered = text.lower()
     if "resource plugin" in lowered or "could not find latest version" in lowered or "plugin install" in lowered:
         return "Pulumi's Kubernetes plugin is missing and cannot be fetched: pulumi plugin install resource kubernetes"
@@ -195,7 +195,8 @@ def _fix(text: str) -> str:
         return "somebody else set the fields named above: take their hands off them, or set them as they are there"
     if "the resource already exists in the cluster" in lowered:
         return "delete the object named above if it may go, or have Pulumi take it up: pulumi import"
-    return "correct what Pulumi says, then run the same command again: it goes on from there"
+    again = "correct what Pulumi says, then run the same command again: it goes on from there"
+    return f"{again}; {rollout.BACK}" if updating else again
 
 
 def _delete_data(deployment: Deployment, rendered: Rendered, progress: Progress) -> tuple[Change, ...]:

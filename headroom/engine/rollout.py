@@ -18,7 +18,7 @@ _AWAY = 120.0
 """Seconds without an answer of an API server that has answered before: what is waited for goes on without it."""
 _ASK = 8.0  # seconds between questions after the pods of what takes long
 AGAIN = "correct what is said above, then run the same command again: it goes on from here"
-_BACK = (
+BACK = (
     "or, if an earlier deployment got ready, go back to it: headroom rollback SERVICE, or all of it: headroom rollback"
 )
 
@@ -104,7 +104,7 @@ def _failure(
         lines += [f"  {line}" for line in (diagnose.why(kubectl, seen[identity]) if identity in seen else [])]
     if len(ids) > 3:
         lines.append(f"and {len(ids) - 3} more: {', '.join(str(i) for i in ids[3:8])}")
-    back = f"; {_BACK}" if any(i.kind == "Deployment" for i in ids) else ""
+    back = f"; {BACK}" if any(i.kind == "Deployment" for i in ids) else ""
     return EnvironmentFailure("\n".join(lines), fix=AGAIN + back)
 
 

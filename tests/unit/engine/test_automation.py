@@ -30,6 +30,12 @@ from headroom.progress import Silent
 )
 def test_advice_fits_the_words(said: str, advice: str) -> None:
     assert advice in automation._fix(said)
+    assert "rollback" not in automation._fix(said)
+
+
+def test_an_update_that_failed_may_be_rolled_back() -> None:
+    assert "headroom rollback" in automation._fix("error: pods never got ready", updating=True)
+    assert "headroom rollback" not in automation._fix("incorrect passphrase", updating=True)
 
 
 @pytest.mark.parametrize("operation", ["preview", "up"])
