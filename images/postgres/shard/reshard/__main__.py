@@ -10,7 +10,9 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from shard.bootstrap import patiently, reach
 from shard.reshard import kube, mover
 from shard.reshard.bucket import TRANSIENT
 from shard.reshard.checks import Refused
-from shard.reshard.context import Context, Differs
+from shard.reshard.context import Context, Differs, Fences
 from shard.reshard.lease import Lease
 from shard.reshard.mover import Aborted
 from shard.reshard.server import Server, Superseded
@@ -35,6 +37,7 @@ POOLER = "pgbouncer"
 POOLER_PORT = 6432
 POOLERS_WAIT_S = 300.0
 SHOW_S = 5.0
+LEAVE_S = 10.0
 
 
 def main(arguments: list[str]) -> int:
@@ -55,10 +58,13 @@ def run(namespace: str) -> int:
     """What the Job does."""
     shards, job = int(os.environ["SHARDS"]), os.environ["JOB"]
     show = Shown(namespace, job)
+    fences = Fences()
+    leave_when_told(fences)
     for other in kube.remove_other_jobs(namespace, APP, job):
         log.info("Job %s is of another time and goes", other)
     context = _context(namespace, shards, int(os.environ["BYTES_PER_SECOND"]))
     context.ready = lambda: await_poolers(namespace, len(context.servers))
+    context.fences = fences
     lease = Lease(context.servers[LEAD], context.holder)
     outcome = mover.run(context, lease, shards, int(os.environ["MAX_PARALLEL_MOVES"]), told=show)
     show.now(f"{outcome.moved} buckets moved" if outcome.wanted else "every bucket is where it should be")
@@ -71,6 +77,18 @@ def abort(namespace: str) -> int:
     back = mover.roll_back(context, Lease(context.servers[LEAD], context.holder))
     log.info("%d buckets are back where they were", back)
     return 0
+
+
+def leave_when_told(fences: Fences) -> None:
+    """A pod that is deleted, or a node that is drained: end at once, but not while a bucket's writes wait. The next
+    mover goes on from the journal."""
+
+    def leave() -> None:
+        log.info("told to go: the next one goes on")
+        fences.leave(LEAVE_S)
+        os._exit(1)  # the threads that move buckets are not asked
+
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=leave, daemon=True).start())
 
 
 class Shown:

@@ -53,6 +53,18 @@ def carry_out(context: Context, bucket: int) -> None:
             time.sleep(min(LATER_S, 0.05 * 2**attempts))
 
 
+def let_write(context: Context, bucket: int) -> None:
+    """Have its writes go on where a mover died while they waited: at the source, or past the flip at the target."""
+    with context.session(LEAD) as lead:
+        move = journal.confirmed(lead, bucket)
+        if move.step is Step.fencing:
+            with context.session(move.source) as source:
+                _reopen(context, lead, source, move)
+        elif move.step is Step.flipped:
+            with context.session(move.target) as target:
+                _open(context, lead, target, move)
+
+
 def take_back(context: Context, bucket: int) -> None:
     """Have the bucket where it was before its move. Raises ValueError for one that is past its flip."""
     with context.session(LEAD) as lead:
@@ -74,8 +86,7 @@ def _go_on(context: Context, bucket: int) -> None:
             return
         source = stack.enter_context(context.session(move.source))
         if move.step is Step.fencing:  # before anything that may have to be waited for
-            fence.reopen(source, move)
-            journal.write(lead, bucket, Step.following)
+            _reopen(context, lead, source, move)
             move = journal.confirmed(lead, bucket)
         target = stack.enter_context(context.session(move.target))
         witness = None
@@ -88,15 +99,25 @@ def _go_on(context: Context, bucket: int) -> None:
         _finish(context, lead, source, target, witness, move)
 
 
+def _reopen(context: Context, lead: Session, source: Session, move: Move) -> None:
+    fence.reopen(source, move)
+    context.fences.end(move.bucket)
+    journal.write(lead, move.bucket, Step.following)
+
+
+def _open(context: Context, lead: Session, target: Session, move: Move) -> None:
+    fence.take(target, move, *journal.map_of(lead))
+    context.fences.end(move.bucket)
+    journal.write(lead, move.bucket, Step.opened)
+
+
 def _finish(
     context: Context, lead: Session, source: Session, target: Session, witness: Session | None, move: Move
 ) -> None:
     """From the flip on: writes taken at the target, the source's copy compared and removed."""
-    version, owners = journal.map_of(lead)
     if move.step is Step.flipped:
-        fence.take(target, move, version, owners)
-        journal.write(lead, move.bucket, Step.opened)
-    fence.leave(source, move, version, owners)
+        _open(context, lead, target, move)
+    fence.leave(source, move, *journal.map_of(lead))
     context.reached("left", move.bucket)
     stream.unsubscribe(target, move.publication)
     context.reached("unsubscribed", move.bucket)

@@ -30,36 +30,47 @@ def cross(context: Context, lead: Session, source: Session, target: Session, wit
             raise
         if context.stopping():
             raise Stopped
-        given = structure.grants(source, move.schema)
-        journal.write(lead, move.bucket, Step.fencing, grants=given)
-        move = journal.confirmed(lead, move.bucket)
-        context.reached("fencing", move.bucket)
-        began = time.monotonic()
-        try:
-            with source.limit(fence.WHOLE_S), target.limit(fence.WHOLE_S), lead.limit(fence.WHOLE_S):
-                marker = fence.shut(source, move)
-                context.reached("shut", move.bucket)
-                fence.caught(source, target, move, marker)
-                _in_time(began, attempt)
-                _flip(context, lead, source, witness, move)
-        except (fence.NotNow, psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
-            fence.reopen(source, move)
-            journal.write(lead, move.bucket, Step.following, said=reason(error))
+        context.fences.begin(move.bucket)
+        crossed = _try(context, lead, source, target, witness, move, attempt)
+        context.fences.end(move.bucket)
+        if not crossed:
             time.sleep(LATER_S)
-            move = journal.confirmed(lead, move.bucket)
-            continue
-        version, owners = journal.map_of(lead)
-        with target.limit(fence.WHOLE_S):
-            fence.take(target, move, version, owners)
-        pause = time.monotonic() - began
-        context.reached("taken", move.bucket)
-        journal.write(lead, move.bucket, Step.opened, pause_ms=pause * 1000, said="")
-        context.reached("opened", move.bucket)
-        return journal.confirmed(lead, move.bucket)
+        move = journal.confirmed(lead, move.bucket)
+        if crossed:
+            return move
     raise TimeoutError(
         f"the fence could not be closed in {TRIES} tries: a transaction holds the bucket, or the load is more than the "
         "target applies"
     )
+
+
+def _try(
+    context: Context, lead: Session, source: Session, target: Session, witness: Session, move: Move, attempt: int
+) -> bool:
+    """Fence, flip, and take writes at the target; False where the source takes them again."""
+    journal.write(lead, move.bucket, Step.fencing, grants=structure.grants(source, move.schema))
+    move = journal.confirmed(lead, move.bucket)
+    context.reached("fencing", move.bucket)
+    began = time.monotonic()
+    try:
+        with source.limit(fence.WHOLE_S), target.limit(fence.WHOLE_S), lead.limit(fence.WHOLE_S):
+            marker = fence.shut(source, move)
+            context.reached("shut", move.bucket)
+            fence.caught(source, target, move, marker)
+            _in_time(began, attempt)
+            _flip(context, lead, source, witness, move)
+    except (fence.NotNow, psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+        fence.reopen(source, move)
+        journal.write(lead, move.bucket, Step.following, said=reason(error))
+        return False
+    version, owners = journal.map_of(lead)
+    with target.limit(fence.WHOLE_S):
+        fence.take(target, move, version, owners)
+    pause = time.monotonic() - began
+    context.reached("taken", move.bucket)
+    journal.write(lead, move.bucket, Step.opened, pause_ms=pause * 1000, said="")
+    context.reached("opened", move.bucket)
+    return True
 
 
 def _in_time(began: float, attempt: int) -> None:

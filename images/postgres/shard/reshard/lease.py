@@ -20,6 +20,7 @@ _OTHERS = (
     "WHERE application_name LIKE %s AND application_name <> %s AND pid <> pg_backend_pid()"
 )
 PATIENCE_S = 10.0
+RETRY_S = 0.2
 LOCK_WAIT_S = 60.0
 """A mover that was told to go needs a moment, and so does PostgreSQL to see that one was killed."""
 
@@ -32,21 +33,20 @@ class Lease:
         self._connection: psycopg.Connection[object] | None = None
 
     def take(self, servers: Iterable[Server]) -> None:
-        """Become the one mover of these shards. Raises Superseded where another one goes on working."""
+        """Become the one mover of these shards. A shard without a primary is waited for: what the mover before left may
+        keep writes waiting, and another try of the Job comes later. Raises Superseded where another one goes on
+        working, psycopg.OperationalError."""
         self._lock(self._wait_s)
+        deadline = time.monotonic() + self._wait_s
         for server in servers:
-            with server.connect(self.holder) as connection:
-                connection.execute(
-                    "INSERT INTO headroom.lease (holder) VALUES (%s) "
-                    "ON CONFLICT (one) DO UPDATE SET holder = excluded.holder, since = now()",
-                    (self.holder,),
-                )
-                mine = f"{NAME}-{self.holder}"
-                deadline = time.monotonic() + PATIENCE_S
-                while connection.execute(_OTHERS, (f"{NAME}-%", mine)).fetchall():
+            while True:
+                try:
+                    self._claim(server)
+                    break
+                except psycopg.OperationalError:
                     if time.monotonic() > deadline:
-                        raise TimeoutError(f"{server.name}: sessions of another mover do not end")
-                    time.sleep(0.05)
+                        raise
+                    time.sleep(RETRY_S)
 
     def renew(self) -> None:
         """Have it still, or again after shard 0 had another primary. Raises Superseded, psycopg.OperationalError."""
@@ -67,12 +67,33 @@ class Lease:
             self._connection.close()
             self._connection = None
 
+    def _claim(self, server: Server) -> None:
+        """Write the name down on one shard, and end the sessions of others."""
+        with server.connect(self.holder) as connection:
+            connection.execute(
+                "INSERT INTO headroom.lease (holder) VALUES (%s) "
+                "ON CONFLICT (one) DO UPDATE SET holder = excluded.holder, since = now()",
+                (self.holder,),
+            )
+            mine = f"{NAME}-{self.holder}"
+            deadline = time.monotonic() + PATIENCE_S
+            while connection.execute(_OTHERS, (f"{NAME}-%", mine)).fetchall():
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{server.name}: sessions of another mover do not end")
+                time.sleep(0.05)
+
     def _lock(self, wait_s: float = 0.0) -> None:
         deadline = time.monotonic() + wait_s
-        while not self._try_lock():
-            if time.monotonic() > deadline:
-                raise Superseded("another mover works on these shards")
-            time.sleep(0.2)
+        while True:
+            why: Exception = Superseded("another mover works on these shards")
+            try:
+                if self._try_lock():
+                    return
+            except psycopg.OperationalError as error:
+                why = error
+            if time.monotonic() >= deadline:
+                raise why
+            time.sleep(RETRY_S)
 
     def _try_lock(self) -> bool:
         """Without a session that waits: whoever has the lock ends the sessions of others."""

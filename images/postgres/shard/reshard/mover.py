@@ -15,7 +15,7 @@ import psycopg
 
 from headroom.capacity.plan.buckets import reassigned
 from shard.reshard import bucket, checks, journal, tables
-from shard.reshard.context import Context, Differs, Stopped
+from shard.reshard.context import Context, Differs, Stopped, reason
 from shard.reshard.journal import Move, Step
 from shard.reshard.lease import Lease
 from shard.reshard.server import Session, Unconfirmed
@@ -175,6 +175,7 @@ def roll_back(context: Context, lease: Lease) -> int:
     with context.session(LEAD) as lead:
         moves = [m for m in journal.read(lead) if m.step is not Step.done]
         back = [m for m in moves if m.step in journal.BEFORE_FLIP]
+        _let_write(context, moves)
         for move in moves:
             if move.step in journal.AFTER_FLIP:
                 bucket.carry_out(context, move.bucket)
@@ -192,13 +193,25 @@ def _settle(context: Context, lead: Session, shards: int, told: Callable[[str], 
     if not unfinished:
         return
     told(f"{len(unfinished)} moves of an earlier run are finished first")
+    _let_write(context, unfinished)
     _, owners = journal.map_of(lead)
     wanted = reassigned(owners, shards)
-    for move in sorted(unfinished, key=lambda m: m.step is not Step.fencing):
+    for move in unfinished:
         if move.step in journal.AFTER_FLIP or _still_wanted(move, wanted):
             bucket.carry_out(context, move.bucket)
         else:
             bucket.take_back(context, move.bucket)
+
+
+def _let_write(context: Context, moves: Iterable[Move]) -> None:
+    """Before one of them is gone on with, which may take its time: no bucket's writes wait for that."""
+    for move in moves:
+        if move.step not in (Step.fencing, Step.flipped):
+            continue
+        try:
+            bucket.let_write(context, move.bucket)
+        except bucket.TRANSIENT as error:  # whoever goes on with it tries again
+            log.warning("bucket %d: %s", move.bucket, reason(error))
 
 
 def _still_wanted(move: Move, wanted: tuple[int, ...]) -> bool:

@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
-from shard.reshard import mover  # type: ignore[import-not-found]
+from shard.reshard import journal, mover, structure  # type: ignore[import-not-found]
 from shard.reshard.context import Context  # type: ignore[import-not-found]
+from shard.reshard.journal import Step  # type: ignore[import-not-found]
 from shard.reshard.lease import Lease  # type: ignore[import-not-found]
 
 from headroom.capacity.plan.buckets import owners
@@ -73,3 +76,64 @@ def test_killed_and_given_up_a_bucket_is_whole_on_one_side(nearly: Any, point: s
     assert (nearly.map() == before) is (point not in FLIPPED)
     assert set(nearly.rows()) == set(keys)
     nearly.agrees()
+
+
+def test_no_bucket_waits_until_another_has_arrived(grown: Any) -> None:
+    """Movers died in the fences of three buckets: all three take writes again before the next one moves any."""
+    keys = grown.fill(1_000)
+    assert worker(grown, holder="first", die_at="flipped").returncode == -signal.SIGKILL
+    moves = grown.sql(0, "SELECT bucket, source FROM headroom.move WHERE step = 'planned' ORDER BY bucket")[:2]
+    ((flipped,),) = grown.sql(0, "SELECT bucket FROM headroom.move WHERE step = 'flipped'")
+    context = Context(grown.servers, "first")
+    for bucket, number in moves:
+        with context.session(0) as lead, context.session(number) as source:
+            given = structure.grants(source, f"b{bucket:03d}")
+            journal.write(lead, bucket, Step.fencing, grants=given)
+            with source.transaction():
+                structure.forbid(source, f"b{bucket:03d}", given)
+    seen: list[dict[int, list[int]]] = []
+
+    def reached(_point: str, _bucket: int) -> None:
+        if not seen:
+            seen.append(grown.fences())
+
+    mover.run(Context(grown.servers, "second", reached=reached), Lease(grown.server(0), "second"), 3, 1)
+    assert flipped in seen[0][2]
+    assert all(bucket in seen[0][source] for bucket, source in moves)
+    assert set(grown.rows()) == set(keys)
+    grown.agrees()
+
+
+@pytest.mark.parametrize("point", ["copied", "shut", "flipped", "done"])
+def test_one_that_is_told_to_go_leaves_no_writes_waiting(grown: Any, point: str) -> None:
+    keys = grown.fill(1_000)
+    left = worker(grown, holder="first", leave_at=point)
+    assert left.returncode == 1, left.stderr
+    steps = {step for (step,) in grown.sql(0, "SELECT step FROM headroom.move")}
+    assert steps - {"done"} and not steps & {"fencing", "flipped"}
+    assert worker(grown, holder="second").returncode == 0
+    assert set(grown.rows()) == set(keys)
+    grown.agrees()
+
+
+def test_a_shard_that_is_away_is_waited_for(nearly: Any, eventually: Callable[..., None]) -> None:
+    """The next mover does not leave it to another try of its Job, for which writes would wait."""
+
+    def connections(allowed: str) -> None:
+        with psycopg.connect(
+            host="127.0.0.1", port=nearly.ports[1], user="postgres", dbname="postgres", autocommit=True
+        ) as one:
+            one.execute(f"ALTER DATABASE {nearly.database} ALLOW_CONNECTIONS {allowed}")
+
+    lease = Lease(nearly.server(0), "second")
+    connections("false")
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            taking = pool.submit(lease.take, nearly.servers.values())
+            eventually(lambda: taking.done() or nearly.sql(0, "SELECT holder FROM headroom.lease") == [("second",)])
+            connections("true")
+            taking.result()
+    finally:
+        connections("true")
+        lease.give_up()
+    assert nearly.sql(1, "SELECT holder FROM headroom.lease") == [("second",)]
