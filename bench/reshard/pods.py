@@ -28,11 +28,11 @@ class Store:
     config: dict[str, Any]
 
     def resize(self, shards: int, **moves: object) -> None:
-        """An ordinary edit of the stack file, and `up`."""
+        """An ordinary edit of the stack file, and `up`. Two buckets at once where nothing else is said: it is more that
+        may go wrong, and sooner done."""
         changed: dict[str, Any] = copy.deepcopy(CONFIG)
         changed["headroom:postgres"]["override"]["shards"] = {"value": shards, "because": "a test"}
-        if moves:
-            changed["headroom:postgres"]["moves"] = moves
+        changed["headroom:postgres"]["moves"] = {"maxParallelMoves": 2, **moves}
         self.config = changed
         self.site.up(changed)
 

@@ -27,8 +27,8 @@ SHARD_CAPACITY = 10**12
 SHARD_WRITES = Decimal(10_000)
 REPLICATION_FACTOR = 2
 MAX_CONNECTIONS = 100
-PARALLEL_MOVES = 2
-"""One bucket copies while another waits for its turn; a shard keeps most of itself for its clients."""
+PARALLEL_MOVES = 1
+"""A shard keeps most of itself for its clients: beside two at once, clients that use all of it lose a third."""
 FULLEST = Fraction(7, 10)
 """A volume is planned to be 70 % full after a year's growth."""
 KEPT_FOR_A_STANDBY = Fraction(1, 10)
