@@ -58,7 +58,10 @@ def _try(
             context.reached("shut", move.bucket)
             fence.caught(source, target, move, marker)
             _in_time(began, attempt)
-            _flip(context, lead, source, witness, move)
+            _look_and_close(context, source, witness, move)
+            _in_time(began, attempt)  # the last moment: from the flip on it only goes on
+            journal.flip(lead, move)
+            context.reached("flipped", move.bucket)
     except (fence.NotNow, psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
         fence.reopen(source, move)
         journal.write(lead, move.bucket, Step.following, said=reason(error))
@@ -80,7 +83,7 @@ def _in_time(began: float, attempt: int) -> None:
         raise fence.NotNow(f"writes had waited for more than {within:.2f} s")
 
 
-def _flip(context: Context, lead: Session, source: Session, witness: Session, move: Move) -> None:
+def _look_and_close(context: Context, source: Session, witness: Session, move: Move) -> None:
     # What the target has now is what the source has for good: to be compared when writes go on.
     witness.connection.rollback()  # a former try may have looked already
     witness.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -88,8 +91,6 @@ def _flip(context: Context, lead: Session, source: Session, witness: Session, mo
     context.reached("caught", move.bucket)
     fence.close(source, move)
     context.reached("closed", move.bucket)
-    journal.flip(lead, move)
-    context.reached("flipped", move.bucket)
 
 
 def _await_target(context: Context, source: Session, target: Session, move: Move, attempt: int) -> None:

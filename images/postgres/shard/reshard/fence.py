@@ -22,7 +22,7 @@ LOCK_TIMEOUT_MS = 300
 CATCH_UP_S = 0.5
 """For the last marker, after the one before came through well within it."""
 WITHIN_S = 0.5
-"""From the first write that waits to the last moment at which it is given back: what comes after are three commits."""
+"""From the first write that waits to the last moment at which it is given back: what comes after are two commits."""
 WITHIN_MORE_S = 0.05
 """Added a try, so that servers whose commits are slow get there, too."""
 WHOLE_S = 5.0

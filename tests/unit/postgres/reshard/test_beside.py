@@ -198,6 +198,21 @@ def test_a_fence_that_was_opened_again_waits_for_what_was_written_since(
     fleet.agrees()
 
 
+def test_writes_that_have_waited_for_long_are_let_go_up_to_the_flip(one: tuple[Any, int, str]) -> None:
+    fleet, _, _ = one
+    passed: list[str] = []
+
+    def reached(point: str, _bucket: int) -> None:
+        passed.append(point)
+        if point == "closed" and passed.count("closed") == 1:
+            time.sleep(fence.WITHIN_S)
+
+    run(fleet, reached=reached)
+    assert passed[passed.index("closed") + 1] == "fencing"
+    assert passed.count("flipped") == 1
+    fleet.agrees()
+
+
 async def test_a_client_that_slept_through_the_flip_is_refused_and_finds_the_bucket(one: tuple[Any, int, str]) -> None:
     fleet, number, _ = one
     key = next(k for k in (f"k{n}" for n in range(100_000)) if bucket_of(k) == number)
