@@ -36,16 +36,23 @@ def test_the_next_mover_goes_on_from_every_step(store: Store, load: Callable[...
     with writing.running():
         with holding(site):
             for step in STEPS:
-                killed_before(store, step)
-        store.resize(3)
+                growing, working = about_to_say(store, step)
+                site.kubectl.run("delete", "job", "-n", NAMESPACE, "-l", "app=pg-move", "--wait=false")
+                faults.kill(site.cluster, NAMESPACE, working)
+                assert isinstance(growing.ended(), EnvironmentFailure), "its Job is gone"
+            # And in the fence, for its Job to start the next one by itself.
+            growing, working = about_to_say(store, "flipped")
+            faults.kill(site.cluster, NAMESPACE, working)
+            waited = until(lambda: mover(site) not in (None, working), 120, "another mover")
+            assert growing.ended() is None
         writing.wait_for(50)
-    print(store.report(writing, 3))
+    print(store.report(writing, 3), *writing.slow, f"another mover after {waited:.0f} s", sep="\n")
     assert writing.failed == []
     store.check(writing, keys, 3)
 
 
-def killed_before(store: Store, step: str) -> None:
-    """A resize, up to the moment in which its mover is about to write the step down."""
+def about_to_say(store: Store, step: str) -> tuple[Resizing, str]:
+    """A resize, up to the moment in which its mover is about to write the step down; and that mover's pod."""
     site = store.site
     # Sessions of the one killed before sleep on; its successor ends them.
     former, held = mover(site), ask(site, HELD).split()
@@ -60,9 +67,7 @@ def killed_before(store: Store, step: str) -> None:
     working = mover(site)
     assert working is not None and working != former
     ask(site, "DELETE FROM held_at")
-    site.kubectl.run("delete", "job", "-n", NAMESPACE, "-l", "app=pg-move", "--wait=false")
-    faults.kill(site.cluster, NAMESPACE, working)
-    assert isinstance(growing.ended(), EnvironmentFailure), "its Job is gone"
+    return growing, working
 
 
 @contextmanager
