@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping
 from decimal import Decimal
@@ -25,6 +26,8 @@ from headroom.errors import InputError
 __all__ = ["ServiceDemand", "StackDemand", "from_config", "load", "months"]
 
 _KEYS = frozenset(f.alias or n for n, f in StackDemand.model_fields.items()) - {"stack"}
+# How like ours a prefix must be to be taken for a slip of the pen: any key, and a key that is called as one of ours.
+_ALIKE, _ALIKE_WITH_OUR_KEY = 0.85, 0.6
 
 
 def load(stack: str, file: Path) -> StackDemand:
@@ -43,7 +46,8 @@ def from_config(stack: str, mapping: Mapping[str, Any]) -> StackDemand:
     """The demand in a mapping of config keys, with or without the prefix `headroom:`.
 
     Values are plain data, or JSON text where Pulumi hands structured values over as that. Keys of other prefixes are
-    not ours and are left alone; `headroom:secrets` is never kept. Raises InputError.
+    not ours and are left alone, unless they look like a mistyped one of ours: what stands under it would go missing.
+    `headroom:secrets` is never kept. Raises InputError.
     """
     if not isinstance(mapping, Mapping):
         raise InputError(f"the config of stack {stack} must be a mapping, and is {value_text(mapping)}")
@@ -87,7 +91,19 @@ def _own(key: object) -> str | None:
     prefix, colon, name = key.partition(":")
     if not colon:
         return key
-    return name if prefix == PREFIX[:-1] else None
+    if prefix == PREFIX[:-1]:
+        return name
+    _refuse_slip(prefix, name)
+    return None
+
+
+def _refuse_slip(prefix: str, name: str) -> None:
+    alike = difflib.SequenceMatcher(None, PREFIX[:-1], prefix.strip().casefold()[:64]).ratio()
+    if alike >= _ALIKE or (alike >= _ALIKE_WITH_OUR_KEY and name.strip() in _KEYS | {SECRETS}):
+        shown = value_text(f"{prefix}:{name}")
+        raise InputError(
+            f"{shown} has a prefix that is not known", fix=f"did you mean {PREFIX}{value_text(name)[1:-1]}?"
+        )
 
 
 def _structured(name: str, value: Any) -> Any:

@@ -290,3 +290,21 @@ def test_current_profile_is_fine_when_told(planned: Callable[..., Any]) -> None:
     for scaling in ({"metricExists": True}, {"metrics": "resource"}):
         made = planned(services={"s": {"preset": "inferadb", "presetProfile": "current", "autoscaling": scaling}})
         assert made.services[0].profile == "current"
+
+
+@pytest.mark.parametrize(
+    "key", ["headrom:services", "Headroom:redis", "HEADROOM:h2o", "headroom :redis", "head-room:x", "hedrom:namespace"]
+)
+def test_a_mistyped_prefix_is_refused_not_skipped(key: str) -> None:
+    """Skipped, `up` would take away what stands under it."""
+    with pytest.raises(InputError, match="prefix that is not known") as found:
+        demand.from_config("x", {"headroom:environment": "dev", key: {"s": "hidden"}})
+    assert found.value.fix == f"did you mean headroom:{key.partition(':')[2]}?"
+    assert "hidden" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    "key", ["aws:region", "kubernetes:namespace", "pulumi:tags", "postgresql:postgres", "gcp:images", "shop:services"]
+)
+def test_other_prefixes_are_not_ours(key: str) -> None:
+    demand.from_config("x", {"headroom:environment": "dev", key: "y"})
