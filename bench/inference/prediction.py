@@ -3,7 +3,9 @@
 The model costs some milliseconds a row, in layers that share their weights: these stay in the processor's cache, so a
 call takes the same at rest and under load, and the queue is what is seen and not the scheduler's ticks. One process on
 one core with one model thread and one row a call, which is what the formula describes; k6 on the others. What goes into
-the formula is what `headroom load` finds: mean and variation of a single client's requests, CPU time a request.
+the formula is what `headroom load` finds, mean and variation of a single client's requests: read before and after each
+run under load, as a core of a shared machine is not the same a minute later. Beside that the formula with the model's
+own time during the run, which says how much of a difference is the machine's.
 
 Then the same with batches, as the service runs, at what it carries and at three times that: what is accepted beside the
 rest that is told to return, with a queue as long as its p99 allows.
@@ -14,8 +16,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import floor
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -23,14 +26,51 @@ import numpy as np
 from bench.inference.servers import CORES, Server, ours, running
 from bench.report import Measurement, median
 from headroom.capacity.plan import latency
-from headroom.ops.load import Found, Generator, Reading, Shape, find
+from headroom.ops.load import Generator, Reading, Shape, find
 from headroom.progress import Silent
 
 LOADS = (0.5, 0.8, 1.0)
-SECONDS = int(os.environ.get("HEADROOM_BENCH_PREDICTION_SECONDS", "40"))
+TURNS = int(os.environ.get("HEADROOM_BENCH_PREDICTION_TURNS", "5"))
 STEP_SECONDS = 6
+TURN_SECONDS = 8
+LONE_SECONDS = 4
+WITHIN = 5.0
+"""The SLA of the comparison, in times of what a lone request takes."""
 WIDTH, HIDDEN, LAYERS = 30, 256, 2500
 ENTITIES = 500
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """The p99 of one run, predicted from lone requests before and after it, and from the model's time during it."""
+
+    measured_ms: float
+    profiled_ms: float
+    meanwhile_ms: float
+
+
+@dataclass(frozen=True)
+class _Pod:
+    """A server under load, and what its lone requests took each time that it was asked."""
+
+    generator: Generator
+    shape: Shape
+    server: Server
+    lone: list[Reading]
+
+    def alone(self) -> Reading:
+        self.lone.append(self.generator.run(self.server.url, self.shape, None, LONE_SECONDS, Silent(), warm_s=1))
+        return self.lone[-1]
+
+    def run(self, rate: float, seconds: float = TURN_SECONDS) -> Reading:
+        return self.generator.run(self.server.url, self.shape, rate, seconds, Silent(), warm_s=2)
+
+    def service_s(self) -> float:
+        """What a lone request took before and after the last run."""
+        return mean(reading.mean_ms for reading in self.lone[-2:]) / 1000
+
+    def cv(self) -> float:
+        return mean(reading.cv for reading in self.lone[-2:])
 
 
 def measure(folder: Path) -> Iterator[Measurement]:
@@ -41,64 +81,89 @@ def measure(folder: Path) -> Iterator[Measurement]:
     shape = Shape("/predict", tuple(f'{{"entity_id": "e{n}"}}' for n in range(ENTITIES)))
     alone = {"BATCH_LIMIT": "1", "DEADLINE_MS": "10000", "QUEUE_LIMIT": "1000"}
     with running(ours(**alone), model) as server, _elsewhere():
-        yield from _compare(generator, shape, server)
+        yield from _compare(_Pod(generator, shape, server, []))
     with running(ours(DEADLINE_MS="10000"), model) as server, _elsewhere():
-        found = _find(generator, shape, server)
-        carried = _run(generator, shape, server, found.best.rate, SECONDS)
-    yield median("batches: rate that a pod carries", [found.best.rate], "requests/s")
-    yield median("batches: p99 at that rate", [carried.p99_ms], "ms")
-    # Whoever comes waits for the batch that runs and goes with the next: neither has more rows than may wait.
-    limit = max(1, int(found.best.rate * found.p99_ms / 1000 / 2))
+        pod = _Pod(generator, shape, server, [])
+        rest = pod.alone()
+        sla_ms = WITHIN * rest.mean_ms
+        best = find(lambda rate: pod.run(rate, STEP_SECONDS), sla_ms, alone=lambda: rest).best
+    yield median("batches: rate that a pod carries", [best.rate], "requests/s")
+    yield median("batches: p99 at that rate", [best.p99_ms], "ms")
+    limit = max(1, int(max(best.rate * sla_ms / 1000, WITHIN)) - 1)  # the plan's queueLimit of one thread
+    yield median("batches: requests that may wait", [limit], "requests")
     with running(ours(DEADLINE_MS="10000", QUEUE_LIMIT=str(limit)), model) as server, _elsewhere():
-        yield from _overload(generator, shape, server, found)
+        yield from _limited(_Pod(generator, shape, server, []), best.rate * rest.mean_ms / 1000)
 
 
-def _compare(generator: Generator, shape: Shape, server: Server) -> Iterator[Measurement]:
-    found = _find(generator, shape, server)
-    rest = generator.run(server.url, shape, None, 20, Silent(), warm_s=2)
-    service, cv = rest.mean_ms / 1000, rest.cv
-    before = server.cpu_seconds()
-    readings = {load: _run(generator, shape, server, load * found.best.rate, SECONDS) for load in LOADS}
-    sent = sum(r.due * (1 + 2 / SECONDS) for r in readings.values())
-    cpu_time = (server.cpu_seconds() - before) / sent
-    # The plan's servers: min(threads, max(1, floor(cpu limit × s / cpuTime))), with one thread and one core.
-    servers = min(1, max(1, floor(service / cpu_time)))
-    yield median("one row a call: rate that a pod carries", [found.best.rate], "requests/s")
-    yield median("one row a call: service time", [service * 1000], "ms")
-    yield median("one row a call: its coefficient of variation", [cv], "ratio")
-    yield median("one row a call: CPU time a request", [cpu_time * 1000], "ms")
-    for load, reading in readings.items():
-        predicted = latency.p99(reading.rate, servers, service, cv) * 1000
-        yield median(f"p99 at {load:.0%} load, measured", [reading.p99_ms], "ms")
-        yield median(f"p99 at {load:.0%} load, predicted", [min(predicted, 1e6)], "ms")
-        off = abs(min(predicted, 1e6) / reading.p99_ms - 1) * 100
-        yield median(f"predicted off measured at {load:.0%} load", [off], "%", "<= 15")
+def _compare(pod: _Pod) -> Iterator[Measurement]:
+    pod.alone()
+    turns: dict[float, list[_Turn]] = {load: [] for load in LOADS}
+    rates = []
+    for _ in range(TURNS):
+        for load in LOADS:
+            # A shared machine's core is now faster, now slower: the same share of what it carries at this moment.
+            full = _carried(pod.lone[-1].mean_ms / 1000, pod.lone[-1].cv)
+            before = pod.server.model_seconds()
+            measured = pod.run(load * full)
+            after = pod.server.model_seconds()
+            pod.alone()
+            meanwhile = (after.seconds - before.seconds) / (after.calls - before.calls)
+            predicted = (_p99_ms(load * full, service, pod.cv()) for service in (pod.service_s(), meanwhile))
+            turns[load].append(_Turn(measured.p99_ms, *predicted))
+            rates.append(full)
+    yield median("one row a call: rate that a pod carries", rates, "requests/s")
+    yield median("one row a call: service time", [reading.mean_ms for reading in pod.lone], "ms")
+    yield median("one row a call: its coefficient of variation", [reading.cv for reading in pod.lone], "ratio")
+    for load, taken in turns.items():
+        yield median(f"p99 at {load:.0%} load, measured", [turn.measured_ms for turn in taken], "ms")
+        yield median(f"p99 at {load:.0%} load, predicted", [turn.profiled_ms for turn in taken], "ms")
+        ratios = [turn.profiled_ms / turn.measured_ms for turn in taken]
+        ratio = median(f"predicted / measured at {load:.0%} load", ratios, "ratio")
+        yield ratio
+        yield median(f"predicted off measured at {load:.0%} load", [abs(ratio.value - 1) * 100], "%", "<= 15")
+        exact = [turn.meanwhile_ms / turn.measured_ms for turn in taken]
+        yield median(f"the same at {load:.0%} load, with the model's time of the run itself", exact, "ratio")
 
 
-def _overload(generator: Generator, shape: Shape, server: Server, found: Found) -> Iterator[Measurement]:
-    _run(generator, shape, server, 3 * found.best.rate, STEP_SECONDS)  # its buffers have their size then
-    before = server.resident_bytes()
-    over = _run(generator, shape, server, 3 * found.best.rate, SECONDS)
-    grown = server.resident_bytes() - before
-    yield median("three times that rate: accepted", [over.rps], "requests/s")
-    yield median("three times that rate: told to return", [over.refused / (over.due - over.unsent) * 100], "%")
-    yield median("three times that rate: neither", [over.unknown + over.failed + over.silent], "requests", "<= 0")
-    yield median("three times that rate: not sent in time", [over.unsent / over.due * 100], "%")
-    yield median("three times that rate: p99 of the accepted", [over.p99_ms], "ms")
-    held = over.p99_ms / found.p99_ms
-    yield median("three times that rate: that p99 / the one that the rate was found for", [held], "ratio", "<= 1")
+def _carried(service_s: float, cv: float) -> float:
+    """The rate at which the formula's p99 is WITHIN times the service time, by bisection."""
+    low, high = 0.0, 1 / service_s
+    for _ in range(40):
+        middle = (low + high) / 2
+        if latency.meets(WITHIN * service_s, middle, 1, service_s, cv):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _p99_ms(rate: float, service_s: float, cv: float) -> float:
+    """The plan's: one thread on one core; where it cannot keep up, more than any run here takes."""
+    return min(1e6, 1000 * latency.p99(rate, 1, service_s, cv))
+
+
+def _limited(pod: _Pod, carried: float) -> Iterator[Measurement]:
+    """What is accepted at `carried` requests in the time that a lone one takes, and at three times that."""
+    pod.alone()
+    pod.run(3 * carried / pod.service_s())  # its buffers have their size then
+    before = pod.server.resident_bytes()
+    at_rate: list[tuple[Reading, float]] = []
+    over: list[tuple[Reading, float]] = []
+    for _ in range(TURNS):
+        for times, readings in ((1, at_rate), (3, over)):
+            reading = pod.run(times * carried * 1000 / pod.lone[-1].mean_ms)
+            pod.alone()
+            readings.append((reading, WITHIN * 1000 * pod.service_s()))
+    grown = pod.server.resident_bytes() - before
+    for name, readings, most in (("that rate", at_rate, "<= 1"), ("three times that rate", over, "")):
+        refused = [r.refused / (r.due - r.unsent) * 100 for r, _ in readings]
+        yield median(f"{name}: accepted", [r.rps for r, _ in readings], "requests/s")
+        yield median(f"{name}: told to return", refused, "%", most)
+        yield median(f"{name}: neither", [r.unknown + r.failed + r.silent for r, _ in readings], "requests", "<= 0")
+        yield median(f"{name}: not sent in time", [r.unsent / r.due * 100 for r, _ in readings], "%")
+        yield median(f"{name}: p99 of the accepted", [r.p99_ms for r, _ in readings], "ms")
+        yield median(f"{name}: that p99 / the promised one", [r.p99_ms / sla for r, sla in readings], "ratio", "<= 1")
     yield median("three times that rate: memory grown", [grown / 2**20], "MiB", "<= 32")
-
-
-def _find(generator: Generator, shape: Shape, server: Server) -> Found:
-    def alone() -> Reading:
-        return generator.run(server.url, shape, None, STEP_SECONDS, Silent(), warm_s=2)
-
-    return find(lambda rate: _run(generator, shape, server, rate, STEP_SECONDS), None, alone=alone)
-
-
-def _run(generator: Generator, shape: Shape, server: Server, rate: float, seconds: float) -> Reading:
-    return generator.run(server.url, shape, rate, seconds, Silent(), warm_s=2)
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from bench.inference import others
 from bench.ports import free_port
 from headroom.errors import EnvironmentFailure
@@ -22,6 +24,17 @@ ROOT = Path(__file__).parent.parent.parent
 CORES = sorted(os.sched_getaffinity(0))
 MARK = "HEADROOM_BENCH_RUN"
 OURS, PLAIN, FLOOR, BENTO, RAY = "ours", "plain FastAPI", "floor", "BentoML", "Ray Serve"
+
+
+_MODEL = "model_duration_seconds"
+
+
+@dataclass(frozen=True)
+class ModelTime:
+    """Seconds that calls of the model took, and how many there were."""
+
+    seconds: float
+    calls: float
 
 
 @dataclass
@@ -57,6 +70,13 @@ class Server:
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                 ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
+
+    def model_seconds(self) -> ModelTime:
+        """What our service's model has taken so far."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as answer:  # noqa: S310 - our own server
+            text = answer.read().decode()
+        values = {s.name: s.value for f in text_string_to_metric_families(text) for s in f.samples if f.name == _MODEL}
+        return ModelTime(values[f"{_MODEL}_sum"], values[f"{_MODEL}_count"])
 
     def resident_bytes(self) -> int:
         """Memory of all its processes (field 2 of proc(5) statm)."""
