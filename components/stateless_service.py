@@ -71,7 +71,8 @@ class StatelessService(pulumi.ComponentResource):
         data = environment(plan, self._preset, self._args.link.settings)
         # The name carries the content: a change makes a new map, which rolls the pods; without one nothing moves.
         name = f"{self._owner.name}-config-{content_hash(data)}"
-        metadata = self._owner.metadata(name, why=(plan.worker_threads, plan.cache_capacity, plan.connections_per_pod))
+        why = (plan.worker_threads, plan.queue_limit, plan.cache_capacity, plan.connections_per_pod)
+        metadata = self._owner.metadata(name, why=why)
         body = {"data": data, "immutable": True}
         return name, KubernetesObject(f"{self._name}-config", "v1", "ConfigMap", metadata, body, self._child)
 

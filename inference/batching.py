@@ -4,6 +4,10 @@ Requests that wait anyway are scored together; nothing ever waits to be joined. 
 the same turn of the event loop starts at once. While none is, requests wait in order, and the next free thread takes as
 many as the batch limit allows. So batches grow with the load by themselves, and there is no timer to tune.
 
+The queue's limit counts those who share a running batch beside its first, too: they wait for the model as those in the
+queue do. So whoever is accepted waits for no more requests than the limit. Were they not counted, it could be twice as
+many: a full batch that runs, and a full one of its own.
+
 A request takes its place before its features are fetched. Were it counted only once it has them, any number could wait
 for the cache and for the event loop, where nothing but their deadline would bound them.
 """
@@ -64,6 +68,8 @@ class Batcher(Generic[Out]):
         self._waiting: OrderedDict[_Waiting[Out], None] = OrderedDict()
         self._waiting_rows = 0
         self._running = 0
+        # Parts, and their rows, that share a running batch with an earlier one.
+        self._sharing = self._sharing_rows = 0
         # Requests, by the parts that the model gets of them, and their rows, that have a place and fetch features.
         self._coming = self._coming_rows = 0
         self._flush_due = False
@@ -78,7 +84,7 @@ class Batcher(Generic[Out]):
 
     def check_room(self) -> None:
         """Raises Overloaded when a request that came now could not wait."""
-        self._check(len(self._waiting) + self._coming, self._waiting_rows + self._coming_rows)
+        self._check(self._coming, self._coming_rows)
 
     @contextmanager
     def place(self, rows: int = 1) -> Iterator[None]:
@@ -106,7 +112,7 @@ class Batcher(Generic[Out]):
         Overloaded when the queue is full. A caller that is cancelled leaves the queue at once.
         """
         # Not those that are coming: whoever had a place is one of them no more, and must not be told to return now.
-        self._check(len(self._waiting), self._waiting_rows)
+        self._check()
         limit = self._batch_limit
         if len(rows) <= limit:
             return await self._one(rows, until)
@@ -145,8 +151,10 @@ class Batcher(Generic[Out]):
         del self._waiting[item]
         self._waiting_rows -= len(item.rows)
 
-    def _check(self, ahead: int, rows: int) -> None:
+    def _check(self, coming: int = 0, coming_rows: int = 0) -> None:
         """Refuse when those ahead that no free thread takes at once fill the queue: their share is that of the rows."""
+        ahead = len(self._waiting) + self._sharing + coming
+        rows = self._waiting_rows + self._sharing_rows + coming_rows
         left = rows - (self._threads - self._running) * self._batch_limit
         if left > 0 and ahead * left >= self._queue_limit * rows:
             raise Overloaded(f"{ahead} requests are waiting already")
@@ -156,7 +164,12 @@ class Batcher(Generic[Out]):
         while self._waiting and self._running < self._threads:
             if batch := self._take(loop.time()):
                 self._running += 1
+                self._share(batch, 1)
                 self._pool.submit(self._work, loop, batch)
+
+    def _share(self, batch: list[_Waiting[Out]], sign: int) -> None:
+        self._sharing += sign * (len(batch) - 1)
+        self._sharing_rows += sign * sum(len(item.rows) for item in batch[1:])
 
     def _take(self, now: float) -> list[_Waiting[Out]]:
         """The next batch: a fair share for every free lane, within the batch limit, without what is too late."""
@@ -210,6 +223,7 @@ class Batcher(Generic[Out]):
         seconds: float,
     ) -> None:
         self._running -= 1
+        self._share(batch, -1)
         rows = 0
         for item, outcome in zip(batch, outcomes, strict=True):
             rows += len(item.rows)

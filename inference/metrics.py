@@ -42,7 +42,9 @@ class Metrics:
         )
         self.in_flight = Gauge("http_requests_in_flight", "Requests being answered.", registry=registry)
         self.queue_depth = Gauge("request_queue_depth", "Requests that wait for a model thread.", registry=registry)
-        self.queue_limit = Gauge("request_queue_limit", "Above this depth requests get 503.", registry=registry)
+        self.queue_limit = Gauge(
+            "request_queue_limit", "Requests that may wait; the next one gets 503.", registry=registry
+        )
         self.busy_threads = Gauge("model_threads_busy", "Threads that run the model now.", registry=registry)
         self.batch_rows = Histogram(
             "model_batch_rows", "Rows scored in one call of the model.", buckets=ROW_BUCKETS, registry=registry

@@ -35,7 +35,9 @@ class Settings(BaseModel):
     )
 
     worker_threads: int = Field(4, ge=1, le=256, description="threads that run the model")
-    queue_limit: Positive = Field(100, description="requests that may wait for a thread; the next one gets 503")
+    queue_limit: Positive = Field(
+        100, description="requests that may wait for a thread or in a batch; the next one gets 503"
+    )
     batch_limit: int = Field(64, ge=1, le=4096, description="most rows the model scores in one call")
     entities_limit: int = Field(1000, ge=1, le=100_000, description="most entities in one POST /predict/batch")
     body_limit_bytes: int = Field(1 << 20, ge=1024, description="largest request body")

@@ -41,6 +41,7 @@ class Preset:
     live_path: str
     metrics_path: str | None
     threads_env: str | None = None
+    queue_env: str | None = None
     cache_env: str | None = None
     connections_env: str | None = None
     drain_env: str | None = None
@@ -70,6 +71,7 @@ _FASTAPI = Preset(
     live_path="/health/live",
     metrics_path="/metrics",
     threads_env="WORKER_THREADS",
+    queue_env="QUEUE_LIMIT",
     connections_env="DATABASE_CONNECTIONS",
     drain_env="DRAIN_S",
     egress=_STORES,
@@ -147,6 +149,7 @@ def environment(plan: ServicePlan, preset: Preset, settings: Mapping[str, str]) 
     """What the program is told that is not secret; the stack file's `env` has the last word."""
     sized = {
         preset.threads_env: plan.worker_threads.value if plan.worker_threads else None,
+        preset.queue_env: plan.queue_limit.value if plan.queue_limit else None,
         preset.cache_env: plan.cache_capacity.value if plan.cache_capacity else None,
         # A program without a database has no pool to size.
         preset.connections_env: plan.connections_per_pod.value or None,

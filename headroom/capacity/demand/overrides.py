@@ -41,6 +41,7 @@ SERVICE = {
     "minReplicas": PODS,
     "maxReplicas": PODS,
     "targetCPUUtilization": PERCENT,
+    "queueLimit": POSITIVE,
     "workerThreads": bounded(quantities.whole, 1, 1024, fix="threads of one pod"),
     "cacheCapacity": POSITIVE,
     "cpuRequest": CPU,

@@ -46,6 +46,7 @@ REQUESTS = ("targetRps", "baselineRps", "latency")
 # Set from the plan: a value in `env` would quietly win over it.
 PLANNED_ENV = {
     "WORKER_THREADS": "profile.workerThreads",
+    "QUEUE_LIMIT": "override.queueLimit",
     "DATABASE_CONNECTIONS": "connectionsPerPod",
     "DRAIN_S": "drain.timeout",
     "INFERADB__SERVER__WORKER_THREADS": "profile.workerThreads",
@@ -283,7 +284,7 @@ class ServiceDemand(Part):
             raise Problem("only KEDA knows schedules", fix="use metrics: keda", at=(*at, "schedule"))
 
     def _check_override(self) -> None:
-        only = {"cacheCapacity": "inferadb"}
+        only = {"cacheCapacity": "inferadb", "queueLimit": "fastapi"}
         for setting, preset in only.items():
             if setting in self.override and self.preset != preset:
                 raise Problem(f"preset {self.preset} has no such setting", fix="remove it", at=("override", setting))

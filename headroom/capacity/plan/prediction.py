@@ -1,13 +1,13 @@
-"""What latency a pod will have, and at which CPU target it still keeps its promise."""
+"""What latency a pod will have, and at which CPU target and with how many who wait it still keeps its promise."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
-from math import ceil, isinf
+from math import ceil, floor, isinf
 
 from headroom.capacity.plan.context import PodQueue, ServiceContext, milliseconds
-from headroom.capacity.plan.model import Resources, Sized
+from headroom.capacity.plan.model import PodsMetric, Resources, Sized
 from headroom.capacity.plan.presets import CPU_UTILIZATION
 from headroom.capacity.plan.replicas import Replicas
 from headroom.capacity.plan.sizing import given_or, grown, overridden, refusal
@@ -15,6 +15,10 @@ from headroom.capacity.quantities import cores, figure
 
 LEAST_CPU_UTILIZATION = 30
 CPU_STEP = 5
+QUEUE_LIMIT = 100
+"""The inference service's own default."""
+AUTOSCALED = 4
+"""A queue's limit, in averages that an autoscaler holds, for it to see that twice as many pods are needed."""
 
 
 def predicted_p99(it: ServiceContext, queue: PodQueue | None, pods: int) -> Sized[float] | None:
@@ -60,6 +64,31 @@ def cpu_target(it: ServiceContext, queue: PodQueue | None, size: Resources, repl
                 f"{replicas.most.value}: pods will run hotter than the target"
             )
     return found
+
+
+def queue_limit(it: ServiceContext, queue: PodQueue | None, metric: PodsMetric | None) -> Sized[int] | None:
+    """Requests that may wait in a pod: as many as it answers within the p99, but for those that its threads have.
+
+    Fewer would refuse more than one request in a hundred at the rate that the pod carries; with more, accepted ones
+    would be late in an overload. Where that is less than an autoscaler on the queue has to see, its need counts: a full
+    pod has half of them in its queue, the rest share running batches, and the autoscaler has to see twice its average.
+    """
+    if it.demand.preset != "fastapi":
+        return None
+    load, rate = it.demand.demand, it.demand.measured.rps_per_pod
+    if load is None or load.latency is None or queue is None or rate is None:
+        found = Sized("queueLimit", QUEUE_LIMIT, "requests", "default where no p99 is promised", "default")
+        return overridden(found, it.demand.override)
+    most = max(Fraction(rate), queue.servers / Fraction(queue.service))  # batches may let it do more than its threads
+    kept = max(1, floor(most * Fraction(load.latency.p99)) - queue.servers)
+    why = f"floor({figure(most)} rps a pod × {milliseconds(load.latency.p99)}) - {queue.servers} in threads = {kept:,}"
+    found = Sized("queueLimit", kept, "requests", why, "latency")
+    if metric is not None and (seen := AUTOSCALED * metric.average.value) > kept:
+        why = (
+            f"{AUTOSCALED} × {metric.average.setting} {metric.average.value}, for its autoscaler to see a queue; {why}"
+        )
+        found = Sized("queueLimit", seen, "requests", why, "autoscaling")
+    return overridden(found, it.demand.override)
 
 
 def _lowered(it: ServiceContext, found: Sized[int], queue: PodQueue, sla: Decimal, full_rate: Fraction) -> Sized[int]:

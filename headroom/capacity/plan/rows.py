@@ -33,6 +33,7 @@ def of_service(service: ServicePlan, assumptions: Iterable[Sized[Any]]) -> Itera
         service.canary.replicas if service.canary else None,
         *_resources(service.resources),
         service.worker_threads,
+        service.queue_limit,
         service.cache_capacity,
         service.connections_per_pod,
         service.drain.grace_period_seconds,

@@ -20,7 +20,7 @@ from headroom.capacity.plan.model import (
     ServicePlan,
     Sized,
 )
-from headroom.capacity.plan.prediction import cpu_target, predicted_p99
+from headroom.capacity.plan.prediction import cpu_target, predicted_p99, queue_limit
 from headroom.capacity.plan.presets import (
     CACHE_ENTRIES_PER_GIB,
     GRACE_SPARE_SECONDS,
@@ -61,6 +61,9 @@ def plan_service(key: str, demand: ServiceDemand, namespace: str, environment: E
     )
     replicas = plan_replicas(it, queue, margin, available)
     utilization = cpu_target(it, queue, size, replicas)
+    scaling = autoscaling_plan(
+        key, demand, margin=margin, least=replicas.least, most=replicas.most, cpu_target=utilization
+    )
     drain = _drain(it)
     surge = _surge(replicas.most.value)
     plan = ServicePlan(
@@ -75,11 +78,10 @@ def plan_service(key: str, demand: ServiceDemand, namespace: str, environment: E
         max_replicas=replicas.most,
         replicas_at_target=replicas.at_target,
         predicted_p99_ms=predicted_p99(it, queue, replicas.at_target.value),
-        autoscaling=autoscaling_plan(
-            key, demand, margin=margin, least=replicas.least, most=replicas.most, cpu_target=utilization
-        ),
+        autoscaling=scaling,
         min_available=available if replicas.least.value > available.value else None,
         worker_threads=threads,
+        queue_limit=queue_limit(it, queue, scaling.pods_metric),
         cache_capacity=_cache(it, size),
         connections_per_pod=given_or(
             "connectionsPerPod",

@@ -63,6 +63,7 @@ _SHRINK = {
     "cpuRequest": "pods restart with less CPU kept for them",
     "heap": "nodes restart with less heap, and frames may no longer fit",
     "workerThreads": "a pod serves fewer requests at once",
+    "queueLimit": "a pod refuses requests earlier",
     "cacheCapacity": "fewer entries fit the cache",
     "minAvailable": "a node drain may take more pods at once",
 }

@@ -112,9 +112,10 @@ def stack_file(source: str) -> dict[str, Any]:
         "override": {
             "minReplicas": {"value": LEAST, "because": because},
             "maxReplicas": {"value": MOST, "because": because},
+            "queueLimit": {"value": 2000, "because": "a queue that grows is what is looked at"},
         },
         # One row a call, or the whole queue would be one batch.
-        "env": {"BATCH_LIMIT": "1", "QUEUE_LIMIT": "2000", "DEADLINE_MS": "20000", "LOG_LEVEL": "warning"},
+        "env": {"BATCH_LIMIT": "1", "DEADLINE_MS": "20000", "LOG_LEVEL": "warning"},
         "drain": {"preStop": "1s", "timeout": "5s"},
     }
     return {

@@ -26,6 +26,11 @@ from headroom.progress import Silent
 
 STACK = NAMESPACE = "inf"
 DEADLINE_MS = 10_000
+OVERRIDE: dict[str, Any] = {
+    # The number of pods is not what is tried here, and must not move under what is.
+    "maxReplicas": {"value": 2, "because": "a test that counts pods"},
+    "queueLimit": {"value": 40, "because": "the profile is not that of this machine"},
+}
 CONFIG: dict[str, Any] = {
     "headroom:environment": "local",
     "headroom:namespace": NAMESPACE,
@@ -40,10 +45,9 @@ CONFIG: dict[str, Any] = {
             },
             "limits": {"cpu": "1", "memory": "768Mi"},
             "autoscaling": {"metrics": "resource"},
-            # The number of pods is not what is tried here, and must not move under what is.
-            "override": {"maxReplicas": {"value": 2, "because": "a test that counts pods"}},
+            "override": OVERRIDE,
             # A machine that also carries its own load is slow: what counts here is the outcome, not the time.
-            "env": {"DEADLINE_MS": str(DEADLINE_MS), "QUEUE_LIMIT": "40", "REDIS_TIMEOUT_MS": "2000"},
+            "env": {"DEADLINE_MS": str(DEADLINE_MS), "REDIS_TIMEOUT_MS": "2000"},
         }
     },
     "headroom:postgres": {
@@ -84,7 +88,8 @@ class Site:
         """Deploy it, the service with these keys changed."""
         config = deepcopy(CONFIG)
         inference = config["headroom:services"]["inference"]
-        inference["env"] |= service.pop("env", {})
+        for key in ("env", "override"):
+            inference[key] |= service.pop(key, {})
         inference |= service
         self.file.write_text(json.dumps({"config": config}))  # JSON is YAML
         done = self.headroom("up")

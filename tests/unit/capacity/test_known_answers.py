@@ -10,6 +10,7 @@ import pytest
 from headroom.capacity.plan import Plan
 from headroom.capacity.plan.model import ScalingPolicy
 
+BATCHED = {"rpsPerPod": 400, "serviceTime": "8ms", "cpuTime": "8ms", "workerThreads": 4, "cpu": "1"}
 MakePlan = Callable[..., Plan]
 Value = Callable[[Plan, str, str], int | float | str]
 
@@ -49,6 +50,7 @@ def test_inference(planned: MakePlan, value: Value) -> None:
     assert value(made, "inference", "maxReplicas") == 15
     assert value(made, "inference", "targetCPUUtilization") == 70
     assert value(made, "inference", "workerThreads") == 4
+    assert value(made, "inference", "queueLimit") == 40  # four times the ten that its autoscaler holds
     assert value(made, "inference", "predictedP99") == pytest.approx(37.2, abs=0.5)
     assert value(made, "inference", "cpuLimit") == "2"
     assert value(made, "inference", "memoryLimit") == "4Gi"
@@ -280,6 +282,30 @@ def test_canary(planned: MakePlan) -> None:
         made = planned(services={"s": {**INFERENCE, "canary": {"image": "x:2", "weight": weight}}})
         assert made.services[0].canary is not None
         assert made.services[0].canary.replicas.value == pods
+
+
+@pytest.mark.parametrize(
+    ("changed", "limit", "bound"),
+    [
+        ({"autoscaling": {"metrics": "resource"}}, 10, "latency"),  # 2 cores × 1 / 8 ms × 50 ms - 2 in threads
+        (
+            {"autoscaling": {"metrics": "resource"}, "demand": {"targetRps": 100, "latency": {"p99": "1s"}}},
+            248,
+            "latency",
+        ),
+        ({"autoscaling": {"metrics": "resource"}, "profile": BATCHED}, 18, "latency"),
+        ({"autoscaling": {"metrics": "custom", "requestQueueDepth": 2}}, 10, "latency"),
+        ({"autoscaling": {"metrics": "custom", "requestQueueDepth": 3}}, 12, "autoscaling"),
+        ({"demand": {"targetRps": 1000}}, 100, "default"),
+        ({"override": {"queueLimit": {"value": 7, "because": "answers of minutes"}}}, 7, "override"),
+    ],
+)
+def test_queue_limit(planned: MakePlan, changed: dict[str, Any], limit: int, bound: str) -> None:
+    """What a pod answers within the p99, without those in its threads; an autoscaler on the queue may want more."""
+    measured = {**INFERENCE["profile"], "cpuTime": "8ms"}
+    made = planned(services={"s": {**INFERENCE, "profile": measured, **changed}})
+    [line] = [line for line in made.lines if line.setting == "queueLimit"]
+    assert (line.value, line.bound_by) == (limit, bound)
 
 
 def test_emergency(planned: MakePlan, value: Value) -> None:

@@ -33,10 +33,11 @@ class Gate:
 
     def __call__(self, rows: Any) -> list[float]:
         with self._lock:
+            opened = self.open
             self.batches.append(len(rows))
             self.busy += 1
             self.most_busy = max(self.most_busy, self.busy)
-        assert self.open.wait(30)
+        assert opened.wait(30)
         with self._lock:
             self.busy -= 1
         if (rows == -1).any():
@@ -117,6 +118,33 @@ async def test_threads_are_bounded_and_above_the_limit_is_overloaded(gate: Gate)
     assert sum(answer == [1.0] for answer in answers) == 12
     assert gate.most_busy == 2
     assert metrics.registry.get_sample_value("request_queue_depth") == 0
+
+
+async def test_those_who_share_a_running_batch_fill_the_queue_too(gate: Gate) -> None:
+    """Else whoever comes would wait for a full batch that runs, and in a full one of its own."""
+    made = batcher(gate, threads=1, queue_limit=5, batch_limit=64)
+
+    async def ask(number: int) -> list[asyncio.Task[list[float]]]:
+        tasks = [asyncio.create_task(made.predict(row(1), time.monotonic() + 30)) for _ in range(number)]
+        await until(lambda: made._waiting_rows + sum(task.done() for task in tasks) >= number)
+        return tasks
+
+    first = asyncio.create_task(made.predict(row(1), time.monotonic() + 30))
+    await until(lambda: gate.busy == 1)
+    alone = await ask(7)
+    assert sum(task.done() for task in alone) == 2  # five may wait behind one that runs
+    opened, gate.open = gate.open, threading.Event()  # for the first call alone
+    opened.set()
+    await first
+    await until(lambda: gate.batches == [1, 5] and gate.busy == 1)
+    assert made.depth == 0
+    shared = await ask(3)
+    assert sum(task.done() for task in shared) == 2  # four share the batch that runs: one more
+    gate.open.set()
+    answers = await asyncio.gather(*alone, *shared, return_exceptions=True)
+    assert sum(isinstance(answer, Overloaded) for answer in answers) == 4
+    assert sum(answer == [1.0] for answer in answers) == 6
+    assert (made._sharing, made._sharing_rows) == (0, 0)
 
 
 class SlowFeatures:
