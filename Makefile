@@ -11,6 +11,7 @@ help: ## this list
 
 .PHONY: setup
 setup: .venv/.ready ## the virtual environment .venv, with `headroom` in it
+	@$(if $(filter setup,$(MAKECMDGOALS)),echo "ready: headroom is $(CURDIR)/$(BIN)/headroom; source $(BIN)/activate makes it a command of this shell",:)
 
 # A venv is moved into place by its stamp alone: an interrupted install is started again, never taken for a whole one.
 .venv/.ready: requirements-dev.txt pyproject.toml
