@@ -22,15 +22,19 @@ _KNOWN_FORMS = {
     "a GitLab token": re.compile(r"\bglpat-[A-Za-z0-9_-]{20,}"),
     "a Slack token": re.compile(r"\bxox[abposr]-[A-Za-z0-9-]{10,}"),
     "a Pulumi token": re.compile(r"\bpul-[0-9a-f]{40}\b"),
-    "a JSON web token": re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+"),
+    "a JSON web token": re.compile(r"\beyJ[A-Za-z0-9_-]{10,8192}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+"),
     "a password verifier": re.compile(r"SCRAM-SHA-256\$\S+|\bmd5[0-9a-f]{32}\b"),
 }
-_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@'\"]*:(?P<value>[^\s@'\"]+)@", re.IGNORECASE)
+# Time grows with the text and no faster: what may be of any length is looked for once, beginning at a fixed word.
+_USER = re.compile(r"(?<=[a-z0-9+.-])://[^\s/:@'\"]*:", re.IGNORECASE)
+_USERS_PASSWORD = re.compile(r"[^\s@'\"]*")
 _ASSIGNMENT = re.compile(
-    r"(?P<name>[\w.-]*(?:password|passwd|passphrase|secret|token|api_?key|requirepass|masterauth))[\"']?"
+    r"(?P<word>password|passwd|passphrase|secret|token|api_?key|requirepass|masterauth)[\"']?"
     r"(?:\s*[:=]\s*|[ \t]+(?=[^\s:=]))(?P<quote>[\"']?)(?P<value>[^\s\"',;]+)",
     re.IGNORECASE,
 )
+_NAME = re.compile(r"[\w.-]*")
+_LONGEST_NAME = 128
 _BARE_WORDS = re.compile(r"(?:requirepass|masterauth)$", re.IGNORECASE)
 _PLACEHOLDER = re.compile(
     r"\$\(\w+\)|\$\{\w+\}|%\(\w+\)s|%s|%\w+%|<[^<>]*>|\{\{.*\}\}|\*+|x+|null|none|true|false|~|\"\"|''|changeit",
@@ -119,17 +123,40 @@ def _in_text(text: str, *, script: bool) -> Iterator[tuple[str, int, int]]:
     for what, form in _KNOWN_FORMS.items():
         for match in form.finditer(text):
             yield what, *match.span()
-    for match in _URL.finditer(text):
-        if not _stands_for_another(match["value"]):
-            yield "a password in an address", *match.span("value")
+    for start, end in _passwords_of_addresses(text):
+        if not _stands_for_another(text[start:end]):
+            yield "a password in an address", start, end
     for match in _ASSIGNMENT.finditer(text):
-        told = text[match.end("name") : match.start("value")]
+        told = text[match.end("word") : match.start("value")]
         bare = ":" not in told and "=" not in told  # `requirepass hunter2` is redis.conf; "the password is" is prose
-        if bare and not _BARE_WORDS.search(match["name"]):
+        if bare and not _BARE_WORDS.search(match["word"]):
             continue
         literal = bool(match["quote"]) or not script  # in a program, `token = read()` is no literal
         if literal and not _stands_for_another(match["value"]):
-            yield f"a value of {match['name']}", *match.span("value")
+            yield f"a value of {_name(text, match.end('word'))}", *match.span("value")
+
+
+def _passwords_of_addresses(text: str) -> Iterator[tuple[int, int]]:
+    """Where the password of each `scheme://user:password@host` begins and ends."""
+    at = 0
+    while user := _USER.search(text, at):
+        start = user.end()
+        # Without an @ at its end this was none; nor is any that begins before that end, which they would share.
+        at = end = _end(_USERS_PASSWORD, text, start)
+        if end > start and text[end : end + 1] == "@":
+            yield start, end
+
+
+def _name(text: str, end: int) -> str:
+    """The whole name that ends there, or the last part of a very long one."""
+    before = text[max(end - _LONGEST_NAME, 0) : end][::-1]
+    return before[: _end(_NAME, before, 0)][::-1]
+
+
+def _end(form: re.Pattern[str], text: str, start: int) -> int:
+    """Where what always matches there ends, if only after nothing."""
+    found = form.match(text, start)
+    return found.end() if found else start
 
 
 def _stands_for_another(value: str) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,3 +152,31 @@ def test_no_value_under_a_secret_name_gets_through(value: str) -> None:
 
 def test_a_message_is_scrubbed() -> None:
     assert "hunter2" not in plaintext.scrub("cannot reach postgresql://app:hunter2@db/x")
+
+
+LONG = 2**17
+
+
+@pytest.mark.parametrize("piece", ["a", "a.", "a://b:", "://", "token", "password ", "eyJ-"])
+def test_a_long_value_is_read_once(piece: str) -> None:
+    """With steps in the square of its length each of these would take a quarter of an hour and more."""
+    program = (
+        f"from headroom.ops.diff import plaintext; print(len(plaintext.scrub({piece!r} * ({LONG} // {len(piece)}))))"
+    )
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True, timeout=240
+    )
+    assert int(done.stdout) > 0
+
+
+def test_a_secret_after_a_long_text_is_found() -> None:
+    text = "a" * 5000 + "_password=hunter2 " + "b" * 500 + "://app:hunter3@db " + "a://b:" * 100 + "c@d"
+    hidden = plaintext.scrub(text)
+    assert "hunter" not in hidden
+    assert hidden.count(plaintext.HIDDEN) == 3
+
+
+def test_a_very_long_name_is_told_by_its_end() -> None:
+    found = plaintext.find(holder("annotation", "x" * 5000 + "_token=hunter2"))
+    assert [f.what.endswith("xxx_token") and len(f.what) < 200 for f in found] == [True]
