@@ -77,7 +77,14 @@ def reach(target: Target, plan: Plan, pooler: str | None = None) -> Iterator[Sto
     password = _password(kubectl, postgres)
     with _way(target, postgres.namespace, pooler) as (host, port):
         address = make_conninfo(
-            host=host, port=port, dbname="features", user=ROLE, password=password, application_name="headroom-features"
+            host=host,
+            port=port,
+            dbname="features",
+            user=ROLE,
+            password=password,
+            # Whoever answers there may ask for a proof of the password, and never for the password.
+            require_auth="scram-sha-256",
+            application_name="headroom-features",
         )
         yield Store(address, buckets, str(identity))
 

@@ -6,15 +6,20 @@ import base64
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import conninfo
 from typer.testing import CliRunner
 
 from headroom.capacity import demand, plan
@@ -27,6 +32,7 @@ from inference.shards.buckets import BUCKETS
 
 ROOT = Path(__file__).parents[4]
 PASSWORD = "hunter2-hunter2-hunter2"
+CLEARTEXT, MD5 = 3, 5
 KUBECTL = """#!/usr/bin/env python3
 import asyncio, json, os, sys
 from pathlib import Path
@@ -92,7 +98,61 @@ def cluster(tmp_path: Path) -> Callable[..., Target]:
 def role(tables: Any) -> Any:
     """The services' role as the stack has it, on the server of these tests."""
     tables.run(f"CREATE ROLE features LOGIN PASSWORD '{PASSWORD}' IN ROLE app")
-    return tables
+    hba = Path(tables.run("SHOW hba_file")[0][0])
+    hba.write_text("host all features all scram-sha-256\n" + hba.read_text())
+    tables.run("SELECT pg_reload_conf()")
+    address = conninfo.make_conninfo(
+        tables.address("features_0"), user="features", password=PASSWORD, require_auth="scram-sha-256"
+    )
+    until = time.monotonic() + 60
+    while True:
+        try:
+            psycopg.connect(address).close()
+        except psycopg.OperationalError:
+            assert time.monotonic() < until, "the server never asks for a proof"
+            time.sleep(0.1)
+        else:
+            return tables
+
+
+@contextmanager
+def server_that_asks(code: int) -> Iterator[tuple[int, list[bytes]]]:
+    """The port of a server that asks for a password in one of the protocol's ways, and what it was then sent."""
+    sent: list[bytes] = []
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                with client, suppress(OSError):
+                    client.settimeout(60)
+                    asked = client.recv(4096)
+                    while struct.unpack("!I", asked[4:8])[0] in (80877103, 80877104):  # TLS, GSS: no
+                        client.sendall(b"N")
+                        asked = client.recv(4096)
+                    salt = b"salt" if code == MD5 else b""
+                    client.sendall(b"R" + struct.pack("!II", 8 + len(salt), code) + salt)
+                    sent.append(client.recv(4096))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1], sent
+        finally:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize("code", [CLEARTEXT, MD5])
+def test_whoever_answers_gets_no_password(cluster: Callable[..., Target], code: int) -> None:
+    with server_that_asks(code) as (port, sent):
+        target = cluster(1, objects(2))
+        with reach(target, prod(), pooler=f"127.0.0.1:{port}") as store, pytest.raises(psycopg.OperationalError):
+            psycopg.connect(store.address).close()
+    assert sent
+    assert set(sent) == {b""}
 
 
 def prod() -> plan.Plan:
