@@ -27,7 +27,7 @@ class Alert:
             "alert": self.name,
             "expr": self.expr,
             "for": f"{self.minutes}m",
-            "labels": {"severity": self.severity, "component": component, "stack": stack, **dict(self.labels)},
+            "labels": {"severity": self.severity, "component": component, "stack": quoted(stack), **dict(self.labels)},
             "annotations": {
                 "summary": self.summary,
                 "description": self.description,
@@ -42,6 +42,15 @@ class Group:
 
     component: str
     alerts: tuple[Alert, ...]
+
+
+def quoted(text: str) -> str:
+    """Text of a stack file, to be shown as it is: in a label or an annotation, Prometheus runs what is in {{ }}.
+
+    >>> quoted("launch {{ query")
+    'launch {{"{"}}{{"{"}} query'
+    """
+    return text.replace("{", '{{"{"}}')
 
 
 def series(name: str, matching: str = "", **labels: str) -> str:

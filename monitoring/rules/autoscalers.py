@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headroom.capacity.plan.model import Plan, ServicePlan
-from monitoring.model import Alert, Group, pods, series
+from monitoring.model import Alert, Group, pods, quoted, series
 from monitoring.rules.services import COUNTERS, pattern
 
 
@@ -31,7 +31,7 @@ def _of(service: ServicePlan) -> Iterator[Alert]:
             15,
             "warning",
             f"{service.key} cannot grow any more",
-            f"It has had its maximum of {most} pods for a quarter of an hour ({service.max_replicas.because}).",
+            f"It has had its maximum of {most} pods for a quarter of an hour ({quoted(service.max_replicas.because)}).",
             labels,
         )
     blind = series(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headroom.capacity.plan.model import Plan
 from headroom.capacity.quantities import octets
-from monitoring.model import Alert, Group, pods, series
+from monitoring.model import Alert, Group, pods, quoted, series
 
 PATTERN = r"h2o-cluster-[0-9]+"
 
@@ -27,7 +27,7 @@ def group(plan: Plan) -> Group:
                 15,
                 "critical",
                 "the H2O cloud is not whole",
-                f"{{{{ $value }}}} of {nodes} nodes are ready ({sized.nodes.because}).",
+                f"{{{{ $value }}}} of {nodes} nodes are ready ({quoted(sized.nodes.because)}).",
             ),
             Alert(
                 "H2ONodeRestarted",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headroom.capacity.plan.model import Plan
-from monitoring.model import Alert, Group, pods, series
+from monitoring.model import Alert, Group, pods, quoted, series
 
 PATTERN = "pgbouncer-[a-z0-9]+-[a-z0-9]+"
 NEAR = 0.8
@@ -28,7 +28,7 @@ def group(plan: Plan) -> Group:
                 5,
                 "critical",
                 "a PgBouncer does not answer",
-                f"{{{{ $value }}}} of {sized.replicas.value} answer ({sized.replicas.because}).",
+                f"{{{{ $value }}}} of {sized.replicas.value} answer ({quoted(sized.replicas.because)}).",
             ),
             Alert(
                 "PgBouncerClientsWait",
@@ -44,7 +44,7 @@ def group(plan: Plan) -> Group:
                 5,
                 "warning",
                 "a PgBouncer is about to refuse clients",
-                f"It has {{{{ $value }}}} of max_client_conn {clients} ({sized.max_client_conn.because}).",
+                f"It has {{{{ $value }}}} of max_client_conn {clients} ({quoted(sized.max_client_conn.because)}).",
             ),
             Alert(
                 "PgBouncerServersNearLimit",
@@ -52,7 +52,8 @@ def group(plan: Plan) -> Group:
                 10,
                 "warning",
                 "a pool uses all of its connections to PostgreSQL",
-                f"It has had max_db_connections {servers} for ten minutes ({sized.max_db_connections.because}).",
+                f"It has had max_db_connections {servers} for ten minutes "
+                f"({quoted(sized.max_db_connections.because)}).",
             ),
         ),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headroom.capacity.plan.model import Plan, PostgresPlan
-from monitoring.model import Alert, Group, series
+from monitoring.model import Alert, Group, quoted, series
 
 LAG_BYTES = 64 * 2**20
 """Four WAL segments: a standby that far behind is not keeping up, and takes that long to take over."""
@@ -49,7 +49,7 @@ def _of(plan: PostgresPlan, shard: str) -> Iterator[Alert]:
         5,
         "critical",
         f"{shard} has fewer running copies than planned",
-        f"{{{{ $value }}}} of {copies} run ({plan.replication_factor.because}).",
+        f"{{{{ $value }}}} of {copies} run ({quoted(plan.replication_factor.because)}).",
         labels,
     )
     yield Alert(

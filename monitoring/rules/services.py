@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from headroom.capacity.demand import StackDemand
 from headroom.capacity.demand.services import ServiceDemand
 from headroom.capacity.plan.model import Plan, ServicePlan
-from monitoring.model import Alert, Group, pods, running, series
+from monitoring.model import Alert, Group, pods, quoted, running, series
 
 ERROR_SHARE = 0.01
 QUEUE_SHARE = 0.8
@@ -47,7 +47,7 @@ def _of(service: ServicePlan, asked: ServiceDemand) -> Iterator[Alert]:
         "critical",
         f"{service.key} has fewer pods than its minimum",
         f"Prometheus reaches {{{{ $value }}}} pods; the plan's minimum is {service.min_replicas.value} "
-        f"({service.min_replicas.because}).",
+        f"({quoted(service.min_replicas.because)}).",
         labels,
     )
     if asked.demand is not None and asked.demand.latency is not None:

@@ -318,6 +318,55 @@ def test_each_fires_alone_and_none_when_all_is_well(stack: str, promtool: Path, 
     run(promtool, "test", "rules", str(tmp_path / "tests.yaml"))
 
 
+CRAFTED = "launch {{ nonsense }} {{ query `up` }} {{{"
+
+
+def test_what_a_stack_file_says_is_shown_and_not_run(promtool: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load(project.stack_file("prod", ROOT).read_text())["config"]
+    parts = {
+        "services": {"minReplicas": 5, "maxReplicas": 15},
+        "pgbouncer": {"replicas": 3, "max_client_conn": 1000, "max_db_connections": 80},
+        "h2o": {"nodes": 6},
+    }
+    for part, settings in parts.items():
+        asked = config[f"headroom:{part}"]
+        holder = asked["inference"] if part == "services" else asked
+        holder["override"] = {name: {"value": value, "because": CRAFTED} for name, value in settings.items()}
+    read = demand.from_config("prod", config)
+    made = plan.make(read)
+    groups = rules.rule_groups(read, made)
+    found = [rule for group in groups for rule in group["rules"] if "nonsense" in rule["annotations"]["description"]]
+    assert {rule["alert"] for rule in found} == {
+        "ServicePodsMissing",
+        "AutoscalerAtMaximum",
+        "PgBouncerDown",
+        "PgBouncerClientsNearLimit",
+        "PgBouncerServersNearLimit",
+        "H2ONodesMissing",
+    }
+    down = next(rule for rule in found if rule["alert"] == "PgBouncerDown")
+    tested = case("down", broken(healthy(made), BROKEN["PgBouncerDown"]), ["PgBouncerDown"], 5)
+    tested["alert_rule_test"] = [
+        {
+            "alertname": "PgBouncerDown",
+            "eval_time": "25m",
+            "exp_alerts": [
+                {
+                    "exp_labels": down["labels"],
+                    "exp_annotations": down["annotations"]
+                    | {"description": f"0 of 3 answer ({CRAFTED} (computed: 2))."},
+                }
+            ],
+        }
+    ]
+    (tmp_path / "rules.yaml").write_text(json.dumps({"groups": groups}))
+    (tmp_path / "tests.yaml").write_text(
+        json.dumps({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [tested]})
+    )
+    run(promtool, "check", "rules", "--lint=all", "--lint-fatal", str(tmp_path / "rules.yaml"))
+    run(promtool, "test", "rules", str(tmp_path / "tests.yaml"))
+
+
 def test_no_alert_is_left_out() -> None:
     """Every stack's alerts have a way to fire above; and nothing above is of an alert that there is no more."""
     every = {alert for stack in project.stack_names(ROOT) for alert in names(sized(stack)[1])}
