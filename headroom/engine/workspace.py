@@ -27,6 +27,8 @@ from headroom.engine.model import Deployment
 from headroom.project import stack_file
 
 BACKEND, PASSPHRASE = "PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE"
+CLUSTER = frozenset({"kubernetes:kubeconfig", "kubernetes:context"})
+"""What of a stack file chooses a cluster: the one that the caller names takes its place."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,9 @@ def _source(deployment: Deployment) -> Path:
 
 def _copy(source: Path, to: Path, config: Mapping[str, Any], header: Mapping[str, Any] | None = None) -> None:
     document = stackfile.document(source)
-    document = {**(header or {}), **document, "config": {**(document.get("config") or {}), **config}}
+    # Not half of it either: our context in a kubeconfig of the file's could be another cluster.
+    own = {key: value for key, value in (document.get("config") or {}).items() if key not in CLUSTER}
+    document = {**(header or {}), **document, "config": {**own, **config}}
     _private(to, json.dumps(document, indent=1, default=str))  # JSON is YAML
 
 

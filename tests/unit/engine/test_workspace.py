@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 
 from headroom.engine import workspace
@@ -29,3 +32,19 @@ def test_the_context_is_added_to_a_copy(tmp_path: Path) -> None:
     }
     assert source.read_text() == text
     assert not work.config_file.exists()
+
+
+@pytest.mark.parametrize("kubeconfig", ["/home/me/other", {"secure": "v1:abc"}])
+def test_the_files_own_choice_of_a_cluster_ends_where_another_is_named(tmp_path: Path, kubeconfig: Any) -> None:
+    """What was checked through kubectl and what Pulumi updates would be two clusters, or one and a program to run."""
+    source = tmp_path / "Pulumi.prod.yaml"
+    chosen = {"kubernetes:kubeconfig": kubeconfig, "kubernetes:context": "theirs"}
+    source.write_text(json.dumps({"config": {"headroom:namespace": "ml", **chosen}}))
+    for given, wanted in (
+        (Kubectl(Path("/bin/kubectl"), None, "mine"), {"kubernetes:context": "mine"}),
+        (Kubectl(Path("/bin/kubectl"), Path("/k")), {"kubernetes:kubeconfig": "/k"}),
+    ):
+        target = Target(given, "a cluster")
+        with workspace.named(Deployment(tmp_path, "prod", target, config_file=source)) as work:
+            copied = yaml.safe_load(work.config_file.read_text())["config"]
+        assert copied == {"headroom:namespace": "ml", **wanted}
