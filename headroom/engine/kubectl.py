@@ -167,7 +167,8 @@ class KubectlEngine:
     def _belongings(self, deployment: Deployment) -> tuple[tuple[Entry, ...], tuple[Record, ...], str]:
         """What is to be deleted: what the record says, and what the program says beside it (after a `down` there is no
         record, but there may be data). A program that cannot be rendered any more does not hinder it."""
-        found = tuple(r for r in record.find(deployment.target.kubectl) if r.stack == deployment.stack)
+        records = record.find(deployment.target.kubectl, deployment.stack)
+        found = tuple(r for r in records if r.stack == deployment.stack)
         try:
             rendered = _render(deployment)
         except InputError:
@@ -196,7 +197,7 @@ def _namespace(rendered: Rendered) -> str:
 def _check_owner(kubectl: Kubectl, rendered: Rendered) -> Record | None:
     """The stack's record. Raises InputError when the stack lives in another namespace, or another stack in this one."""
     namespace = _namespace(rendered)
-    records = record.find(kubectl)
+    records = record.find(kubectl, rendered.stack, namespace)
     elsewhere = [r.namespace for r in records if r.stack == rendered.stack and r.namespace != namespace]
     if elsewhere:
         raise InputError(

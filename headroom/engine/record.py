@@ -80,10 +80,15 @@ def retained(identity: ObjectId, retain: bool) -> bool:
     return retain or identity.kind in ("Namespace", "PersistentVolumeClaim")
 
 
-def find(kubectl: Kubectl) -> tuple[Record, ...]:
-    """The records of all stacks on the cluster."""
+def find(kubectl: Kubectl, stack: str, namespace: str | None = None) -> tuple[Record, ...]:
+    """The records of all stacks on the cluster. What cannot be read is passed over, for anybody may write a ConfigMap
+    in a namespace of theirs.
+
+    Raises EnvironmentFailure when it is the record of `stack`, or that of `namespace`.
+    """
     items = kubectl.get("configmaps", "--all-namespaces", "-l", LABEL)["items"]
-    return tuple(_parse(i) for i in items if i["metadata"]["name"] == NAME)
+    found = [_parse(i, stack, namespace) for i in items if i["metadata"]["name"] == NAME]
+    return tuple(r for r in found if r is not None)
 
 
 def write(kubectl: Kubectl, record: Record) -> None:
@@ -99,13 +104,15 @@ def remove(kubectl: Kubectl, record: Record) -> None:
     live.delete(kubectl, [ObjectId.of(record.manifest())])
 
 
-def _parse(manifest: Manifest) -> Record:
+def _parse(manifest: Manifest, stack: str, concerned: str | None) -> Record | None:
     data = manifest.get("data") or {}
     namespace = manifest["metadata"]["namespace"]
     try:
         entries = tuple(sorted(_entry(e) for e in json.loads(data["objects"])))
         return Record(data["stack"], namespace, entries, data.get("digest", ""), data.get("state", "applying"))
     except (KeyError, TypeError, ValueError) as error:
+        if stack not in (manifest["metadata"]["labels"][LABEL], data.get("stack")) and namespace != concerned:
+            return None
         raise EnvironmentFailure(
             f"the stack record configmap/{NAME} in {namespace} cannot be read",
             fix=f"restore it, or delete it: the next up writes it again, but does not prune what it has forgotten "

@@ -161,7 +161,7 @@ def remove(kubectl: Kubectl, delta: Delta, progress: Progress, seconds: float = 
     with step(progress, f"removing {_named(ids)}", f"{_named(ids)} gone"):
         live.delete(kubectl, ids, foreground=True)
         rollout.until_gone(kubectl, ids, seconds, progress)
-    for found in record.find(kubectl):
+    for found in record.find(kubectl, delta.stack):
         entries = tuple(e for e in found.entries if e.id not in set(ids))
         if found.stack == delta.stack and entries != found.entries:
             record.write(kubectl, replace(found, entries=entries))
@@ -235,7 +235,7 @@ def _adopt(kubectl: Kubectl, delta: Delta, new: Sequence[RenderedObject]) -> Non
     and must not find it in somebody's name."""
     if not new:
         return
-    records = [r for r in record.find(kubectl) if r.stack == delta.stack]
+    records = [r for r in record.find(kubectl, delta.stack) if r.stack == delta.stack]
     for found in records:
         entries = [Entry(o.id, o.wave, record.retained(o.id, o.retain), o.protect) for o in new]
         if (joined := found.joined(entries)) != found:

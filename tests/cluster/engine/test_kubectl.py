@@ -19,7 +19,7 @@ WEB = """
 
 
 def recorded(stack: Any) -> record.Record:
-    return next(r for r in record.find(stack.kubectl) if r.namespace == stack.namespace)
+    return next(r for r in record.find(stack.kubectl, stack.deployment.stack) if r.namespace == stack.namespace)
 
 
 def test_up_makes_everything_and_a_second_up_changes_nothing(stack: Any) -> None:

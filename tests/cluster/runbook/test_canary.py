@@ -72,7 +72,7 @@ def test_abort_cleans_up_what_the_file_has_forgotten(site: Any) -> None:
     site.file.write_text(text)
     site.ok("canary", "abort", "inference")
     assert site.get("deployment", "inference-canary") is None
-    (found,) = (r for r in record.find(site.kubectl) if r.stack == site.namespace)
+    (found,) = (r for r in record.find(site.kubectl, site.namespace) if r.stack == site.namespace)
     assert not [e for e in found.entries if e.id.name == "inference-canary"]
 
 
