@@ -8,6 +8,7 @@ from typing import Any
 from headroom.engine.rendered import Manifest, ObjectId
 from headroom.errors import HeadroomError
 from headroom.kubectl import Kubectl
+from headroom.logs import readable
 
 _PODS = 3
 _LOG_LINES = 5
@@ -28,13 +29,13 @@ def why(kubectl: Kubectl, live: Manifest) -> list[str]:
             lines.append(f"and {len(bad) - _PODS} more pods that are not ready")
     except HeadroomError as error:
         lines.append(f"no more could be found out: {error.message}")
-    return lines
+    return [readable(line) for line in lines]  # events quote what probes got from the program
 
 
 def in_short(kubectl: Kubectl, live: Manifest) -> str:
     """The reason of the first of its pods that is not ready and says one; empty while none does."""
     try:
-        reasons = (waiting_reason(pod) for pod in _pods(kubectl, live) if not _is_ready(pod))
+        reasons = (readable(waiting_reason(pod)) for pod in _pods(kubectl, live) if not _is_ready(pod))
         return next((reason for reason in reasons if reason), "")
     except HeadroomError:
         return ""
@@ -73,9 +74,10 @@ def _pod(kubectl: Kubectl, pod: Manifest) -> Iterator[str]:
             timeout=_TIMEOUT,
             check=False,
         )
-        if done.returncode == 0 and done.stdout.strip():
+        words = readable(done.stdout).strip()
+        if done.returncode == 0 and words:
             yield f"  last lines of {container['name']}:"
-            yield from (f"    {line}" for line in done.stdout.strip().splitlines()[-_LOG_LINES:])
+            yield from (f"    {line}" for line in words.splitlines()[-_LOG_LINES:])
 
 
 def _events(kubectl: Kubectl, identity: ObjectId) -> list[str]:

@@ -6,7 +6,6 @@ What does not answer becomes part of the snapshot; only a cluster that does not 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,8 +15,8 @@ from typing import Any
 from headroom.capacity.plan.model import Plan
 from headroom.errors import EnvironmentFailure
 from headroom.kubectl import Kubectl, Manifest
+from headroom.logs import readable
 from headroom.ops import inside
-from headroom.ops.diff.plaintext import scrub
 from headroom.ops.diff.quantity import number
 from headroom.ops.doctor import objects, programs, traffic
 from headroom.ops.doctor.ask import Asked, Questions
@@ -28,8 +27,6 @@ AT_ONCE = 4
 """Questions under way: enough that one which hangs does not hold up the rest, few enough for a small machine."""
 LOGS, LOG_LINES = 6, 12
 _NODES = 20
-_TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
-"""Colours, cursor moves and titles (ECMA-48), which a person's terminal would obey."""
 _NAMESPACED = {
     "Pod": ("pods", "pods"),
     "Event": ("events", "events"),
@@ -160,9 +157,9 @@ def _last_words(kubectl: Kubectl, pod: Manifest, status: Manifest) -> tuple[str,
     for previous in [[], ["--previous"]] if down else [["--previous"], []]:
         place = ["-n", objects.namespace(pod), objects.name(pod), "-c", status["name"]]
         done = kubectl.run("logs", *place, f"--tail={LOG_LINES}", *previous, timeout=15, check=False)
-        words = _TERMINAL.sub("", done.stdout).strip()
+        words = readable(done.stdout).strip()
         if done.returncode == 0 and words and "unable to retrieve container logs" not in words:
-            return tuple(line[:240] for line in scrub(words).splitlines())
+            return tuple(line[:240] for line in words.splitlines())
     return ()
 
 
