@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from headroom.ops.diff import quantity
+from headroom.ops.diff import cluster, doors, quantity
 from headroom.ops.diff.model import (
     Danger,
     DangerKind,
@@ -77,6 +77,13 @@ def find(
         return ()
     found = [
         *(d for change in objects for d in _of_object(change, after)),
+        *(
+            d
+            for change in objects
+            if change.operation != "note" and change.after
+            for d in doors.opened(change.before, change.after)
+        ),
+        *cluster.dangers(before, after),
         *_short_of_budget(before, after),
         *(d for change in settings for d in _of_setting(change)),
     ]
@@ -194,8 +201,6 @@ def _of_other(o: Rendered, before: Rendered, after: Rendered) -> Iterator[Danger
                 "files: `headroom up` refuses it; deploy a second namespace and warm it"
             )
             yield Danger("data", "redis.mode", words)
-        case "Service" if new.get("type") in ("LoadBalancer", "NodePort") and old.get("type") != new.get("type"):
-            yield Danger("exposure", o.title, f"can be reached from outside the cluster ({new['type']})")
         case "Namespace" if _label(before, _ENFORCE) == "restricted" != _label(after, _ENFORCE):
             now = _label(after, _ENFORCE) or "nothing is enforced"
             yield Danger("exposure", o.title, f"no longer enforces restricted pods ({now})")

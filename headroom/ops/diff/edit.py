@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from headroom.ops.diff import probe, revision
+from headroom.ops.diff import cluster, probe, revision
 from headroom.ops.diff.compare import compare
 from headroom.ops.diff.model import StackDiff
 
@@ -19,5 +19,7 @@ def of_file(root: Path, stack: str, deployed: str, file: Path) -> StackDiff:
     with tempfile.TemporaryDirectory(prefix="headroom-edit-") as place:
         was = Path(place) / file.name
         was.write_text(deployed, encoding="utf-8")
-        before, after = (revision.state(stack, probe.read(root, stack, one)) for one in (was, file))
+        before, after = (
+            cluster.marked(revision.state(stack, probe.read(root, stack, one)), one) for one in (was, file)
+        )
     return compare(before, after)

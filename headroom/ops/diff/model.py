@@ -75,6 +75,8 @@ class Snapshot:
     objects: tuple[Rendered, ...] = ()
     costs: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """US dollars a month of each component, at its fewest and at its most pods."""
+    cluster: Mapping[str, str] = field(default_factory=dict)
+    """What the stack file says of the cluster, a kubeconfig only as a digest."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,8 @@ class StackDiff:
 
     @property
     def changed(self) -> bool:
-        return bool(self.settings or self.objects or self.problems or type(self.before) is not type(self.after))
+        told = self.settings or self.objects or self.dangers or self.problems
+        return bool(told or type(self.before) is not type(self.after))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from headroom.errors import EnvironmentFailure, InputError
-from headroom.ops.diff import plaintext
+from headroom.ops.diff import cluster, plaintext
 from headroom.ops.diff.model import Absent, Broken, Line, Rendered, Snapshot, State
 from headroom.ops.diff.probe import FORMAT
 
@@ -122,7 +122,11 @@ def read(revision: Revision, names: Sequence[str]) -> dict[str, State]:
     if written != FORMAT:
         reason = f"the code at {revision.title} answers in format {written}, this command reads {FORMAT}"
         return {name: Broken(name, reason, "compare with a nearer revision: --base") for name in names}
-    return {name: state(name, answer["stacks"][name]) for name in names}
+    # By this code, not by theirs: one that is older does not tell where its stack goes.
+    return {
+        name: cluster.marked(state(name, answer["stacks"][name]), revision.folder / f"Pulumi.{name}.yaml")
+        for name in names
+    }
 
 
 def _environment(folder: Path) -> dict[str, str]:

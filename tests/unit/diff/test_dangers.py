@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from headroom.ops.diff import cluster
 from headroom.ops.diff.compare import compare
 from headroom.ops.diff.model import Danger
+from headroom.ops.diff.words import verdict
 
 Make = Callable[..., Any]
 
@@ -164,6 +167,126 @@ def test_doors_that_open(thing: Make, dangers: Make) -> None:
     enforced = {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
     found = dangers([thing("Namespace", metadata=enforced)], [thing("Namespace")])
     assert [d.kind for d in found] == ["exposure"]
+
+
+def public(**more: Any) -> dict[str, Any]:
+    return {"spec": {"type": "LoadBalancer", "ports": [{"port": 8080}]} | more}
+
+
+def test_a_new_service_that_is_public(thing: Make, dangers: Make) -> None:
+    there = thing("ConfigMap")
+    for kind in ("LoadBalancer", "NodePort"):
+        found = dangers([there], [there, thing("Service", spec={"type": kind})])
+        assert [(d.kind, kind in d.words) for d in found] == [("exposure", True)]
+    assert dangers([there], [there, thing("Service", spec={"type": "ClusterIP"})]) == []
+
+
+def test_a_public_service_that_is_public_for_more(thing: Make, dangers: Make) -> None:
+    scheme = "service.beta.kubernetes.io/aws-load-balancer-scheme"
+
+    def service(value: str, **more: Any) -> Any:
+        notes = {scheme: value, "headroom.dev/because": value}
+        return thing("Service", metadata={"annotations": notes}, **public(**more))
+
+    found = dangers([service("internal")], [service("internet-facing")])
+    assert [d.kind for d in found] == ["exposure"], "a formula is none"
+    assert f"{scheme} goes from internal to internet-facing" in found[0].words
+    private = [thing("Service", metadata={"annotations": {scheme: x}}, spec={"type": "ClusterIP"}) for x in "ab"]
+    assert dangers(private[:1], private[1:]) == []
+    found = dangers([service("x", loadBalancerSourceRanges=["10.0.0.0/8"])], [service("x")])
+    assert ["from 10.0.0.0/8 to nothing" in d.words for d in found] == [True]
+    found = dangers([service("x")], [service("x", ports=[{"port": 8080}, {"port": 8082}])])
+    assert ["now on port 8082" in d.words for d in found] == [True]
+
+
+def policy(**spec: Any) -> dict[str, Any]:
+    return {"spec": {"podSelector": {"matchLabels": {"a": "b"}}, "policyTypes": ["Ingress", "Egress"], **spec}}
+
+
+API = [{"port": 443}, {"port": 6443}]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (
+            {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}], "ports": API}]},
+            {"egress": [{"ports": API}]},
+            "lets its pods out to anywhere (ports 443, 6443)",
+        ),
+        (
+            {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}], "ports": API}]},
+            {"egress": [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]},
+            "lets its pods out to anywhere (all ports)",
+        ),
+        ({"ingress": [{"from": [{"podSelector": {}}]}]}, {"ingress": [{}]}, "lets anyone in (all ports)"),
+        ({"egress": []}, {"policyTypes": ["Ingress"]}, "lets its pods out to anywhere: it no longer says"),
+        ({"ingress": [{"ports": API[:1]}]}, {"ingress": [{"ports": API}]}, "lets anyone in (port 6443)"),
+    ],
+)
+def test_a_network_policy_that_opens(
+    before: dict[str, Any], after: dict[str, Any], words: str, thing: Make, dangers: Make
+) -> None:
+    old, new = thing("NetworkPolicy", **policy(**before)), thing("NetworkPolicy", **policy(**after))
+    found = dangers([old], [new])
+    assert [(d.kind, words in d.words) for d in found] == [("exposure", True)]
+    assert dangers([new], [old]) == []
+
+
+def test_a_new_network_policy_for_every_pod(thing: Make, dangers: Make) -> None:
+    there = thing("ConfigMap")
+    everyone = thing("NetworkPolicy", **policy(podSelector={}, ingress=[{}]))
+    assert told(dangers([there], [there, everyone])) == [("exposure", "NetworkPolicy ml/x")]
+    assert dangers([there], [there, thing("NetworkPolicy", **policy(egress=[{"ports": API}]))]) == []
+
+
+def test_rights_that_are_new(thing: Make, dangers: Make) -> None:
+    def role(*verbs: str, names: tuple[str, ...] = (), kind: str = "Role") -> Any:
+        rule = {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": list(verbs)}
+        return thing(kind, rules=[rule | ({"resourceNames": list(names)} if names else {})])
+
+    there = thing("ConfigMap")
+    for kind in ("Role", "ClusterRole"):
+        found = dangers([there], [there, role("create", kind=kind)])
+        assert [(d.kind, "create jobs.batch" in d.words) for d in found] == [("exposure", True)]
+    found = dangers([role("get")], [role("get", "delete")])
+    assert [(d.kind, d.words) for d in found] == [("exposure", "its holders may now delete jobs.batch")]
+    assert dangers([role("get", "delete")], [role("get")]) == []
+    assert dangers([role("patch", names=("a-0",))], [role("patch", names=("a-0", "a-1"))]) == [], "the set grew"
+    assert len(dangers([role("patch", names=("a-0",))], [role("patch")])) == 1
+
+
+def test_whom_rights_are_given(thing: Make, dangers: Make) -> None:
+    def binding(kind: str, *names: str) -> Any:
+        subjects = [{"kind": "ServiceAccount", "name": n, "namespace": "ml"} for n in names]
+        return thing("RoleBinding", roleRef={"kind": kind, "name": "admin"}, subjects=subjects)
+
+    there = thing("ConfigMap")
+    found = dangers([there], [there, binding("ClusterRole", "api")])
+    assert ["ServiceAccount ml/api the rights of ClusterRole admin" in d.words for d in found] == [True]
+    assert dangers([there], [there, binding("Role", "api")]) == [], "the Role itself is told"
+    assert len(dangers([binding("Role", "api")], [binding("Role", "api", "default")])) == 1
+
+
+def test_another_cluster(tmp_path: Path, thing: Make, snapshot: Make) -> None:
+    def side(text: str) -> Any:
+        file = tmp_path / "Pulumi.prod.yaml"
+        file.write_text(f"config:\n  a:b: c\n{text}")
+        return cluster.marked(snapshot(thing("ConfigMap")), file)
+
+    here, there = (side(f"  kubernetes:context: {name}\n") for name in ("blue", "green"))
+    found = compare(here, there)
+    assert (found.changed, [(d.subject, "from blue to green" in d.words) for d in found.dangers]) == (
+        True,
+        [("kubernetes:context", True)],
+    )
+    assert verdict(found).endswith("1 danger")
+    assert not compare(here, here).changed
+    assert len(compare(side(""), there).dangers) == 1
+    first, second = (side(f"  kubernetes:kubeconfig: 'token-{n}'\n") for n in (1, 2))
+    found = compare(first, second)
+    assert [(d.subject, "another cluster" in d.words) for d in found.dangers] == [("kubernetes:kubeconfig", True)]
+    assert "token-" not in repr(found)
 
 
 @pytest.mark.parametrize(
