@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from headroom.engine import fixed, jobnews, live, lock, needs, other, rollout, workspace
+from headroom.engine import fixed, jobnews, live, lock, missing, needs, other, rollout, workspace
 from headroom.engine.events import Listener
 from headroom.engine.model import Change, Changes, Deployment, Result
 from headroom.engine.preview import existing
@@ -51,7 +51,10 @@ class AutomationEngine:
         rendered = _check(deployment)
         with self._stack(deployment, progress) as opened:
             _same_namespace(opened.stack, rendered)
-            return _run(opened, "preview", f"previewing stack {deployment.stack}", progress).result()
+            lost = missing.of(opened.stack, deployment.target.kubectl, rendered)
+            return missing.told(
+                _run(opened, "preview", f"previewing stack {deployment.stack}", progress).result(), lost
+            )
 
     def up(self, deployment: Deployment, progress: Progress) -> Result:
         """Update the stack."""
@@ -59,6 +62,11 @@ class AutomationEngine:
         rendered = _check(deployment)
         with self._stack(deployment, progress) as opened:
             _same_namespace(opened.stack, rendered)
+            lost = missing.of(opened.stack, deployment.target.kubectl, rendered)
+            if lost:
+                _run(
+                    opened, "refresh", f"taking note of {len(lost)} objects that somebody deleted", progress, list(lost)
+                )
             with jobnews.told(deployment.target.kubectl, rendered, progress):
                 heard = _run(opened, "up", f"updating stack {deployment.stack}", progress)
             outputs = {k: v.value for k, v in opened.stack.outputs().items() if not v.secret}
@@ -143,7 +151,11 @@ def _same_namespace(stack: Stack, rendered: Rendered) -> None:
 
 
 def _run(
-    opened: _Opened, operation: Literal["preview", "up", "refresh", "destroy"], title: str, progress: Progress
+    opened: _Opened,
+    operation: Literal["preview", "up", "refresh", "destroy"],
+    title: str,
+    progress: Progress,
+    target: list[str] | None = None,
 ) -> Listener:
     from pulumi import automation  # noqa: PLC0415  it imports Pulumi
 
@@ -152,7 +164,7 @@ def _run(
         try:
             with step(progress, title):
                 getattr(opened.stack, operation)(
-                    on_event=heard, color="never", config_file=str(opened.work.config_file)
+                    on_event=heard, color="never", config_file=str(opened.work.config_file), target=target
                 )
         except automation.ConcurrentUpdateError as error:
             if again or not (opened.ours and lock.abandoned(str(error))):

@@ -96,10 +96,7 @@ def _put_right(seen: Snapshot, held: reshard.Agreement, shard: int, namespace: s
     if ajar := _schemas(set(held.writable) - set(held.mapped)):
         words.append(f"REVOKE ALL ON SCHEMA {ajar} FROM features")
     if held.recorded != held.mapped or not words:
-        return (
-            f"kubectl delete jobs -n {namespace} -l app=pg-bootstrap; headroom up --stack {stack} "
-            f"(where Pulumi deploys, before it: pulumi refresh --stack {stack})"
-        )
+        return f"kubectl delete jobs -n {namespace} -l app=pg-bootstrap; headroom up --stack {stack}"
     labels = {"app": f"pg-shard-{shard}", "role": "primary"}.items()
     pods = (p for p in objects.living(seen) if labels <= (p["metadata"].get("labels") or {}).items())
     pod = next((objects.name(p) for p in pods), f"pg-shard-{shard}-0")

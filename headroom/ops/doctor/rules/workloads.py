@@ -63,8 +63,7 @@ def _finding(plan: Plan, component: str, subject: str, symptom: str, because: st
         subject=subject,
         symptom=symptom,
         because=because,
-        fix=f"headroom up --stack {plan.stack} (where Pulumi deploys and it was deleted by hand, before it: pulumi "
-        f"refresh --stack {plan.stack})",
+        fix=f"headroom up --stack {plan.stack}",
     )
 
 
