@@ -13,7 +13,7 @@ from headroom import local, project
 from headroom.capacity import demand as demands
 from headroom.capacity import plan as plans
 from headroom.cli import acting, options
-from headroom.cli.console import ConsoleProgress, confirm, err, out, remind
+from headroom.cli.console import ConsoleProgress, confirm, err, here, out, remind
 from headroom.cli.diff import say_dangers
 from headroom.engine import select
 from headroom.engine.model import Action, Change, Changes, Deployment, Engine
@@ -74,8 +74,12 @@ def up(
     text, deployed = (
         file.read_text(encoding="utf-8") for file in (request.file, deployment.config_file or request.file)
     )
-    with history.deploying(request.target.kubectl, stack, plan.namespace, "up", text=text, deployed=deployed):
-        result = engine.up(deployment, progress)
+    try:
+        with history.deploying(request.target.kubectl, stack, plan.namespace, "up", text=text, deployed=deployed):
+            result = engine.up(deployment, progress)
+    except KeyboardInterrupt:
+        err.print(f"back to the last deployment that got ready, if there is one: headroom rollback{escape(here())}")
+        raise
     show(result.changes, unchanged=False, most_created=MOST_CREATED)
     for kept in result.kept:
         err.print(f"[dim]kept, it holds data:[/dim] {escape(kept)}")

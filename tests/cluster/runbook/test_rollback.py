@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from headroom.engine.kubectl import KubectlEngine
+
 pytestmark = pytest.mark.cluster
 
 
@@ -58,16 +60,44 @@ def test_one_service_goes_back_and_the_rest_stays(site: Any) -> None:
 
 
 def test_an_up_that_fails_is_no_place_to_go_back_to(site: Any) -> None:
+    """The API server refuses more than 256 KiB of annotations on an object, which the stack file may say."""
     good = site.file.read_text()
-    edit(site, "headroom:namespace: runbook-cpu", "headroom:namespace: elsewhere")
+    many = ", ".join(f"example.org/n{n}: {'x' * 4096}" for n in range(65))
+    edit(site, "      preset: fastapi\n", f"      preset: fastapi\n      service: {{ annotations: {{ {many} }} }}\n")
     refused = site.run("up")
-    assert "lives in namespace runbook-cpu" in str(refused.exception)
+    assert refused.exit_code != 0
+    assert "the API server refuses these" in str(refused.exception)
+    assert states(site) == ["healthy", "failed"]
     site.file.write_text(good)
     edit(site, "targetRps: 250", "targetRps: 350")
     site.ok("up")
+    assert states(site) == ["healthy", "failed", "healthy"]
     site.ok("rollback", "--yes")
     assert site.file.read_text() == good
     assert "nothing to change" in site.ok("up").stdout
+
+
+def test_an_up_that_is_stopped_says_how_to_go_back(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = site.file.read_text()
+    edit(site, "targetRps: 250", "targetRps: 350")
+
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(KubectlEngine, "up", stopped)
+        done = site.run("up")
+    assert done.exit_code != 0
+    assert f"headroom rollback --name {site.cluster.name} --stack {site.namespace}" in " ".join(done.stderr.split())
+    assert states(site) == ["healthy", "failed"]
+    site.ok("rollback", "--yes")
+    assert site.file.read_text() == good
+    assert states(site) == ["healthy", "left", "healthy"]
+
+
+def states(site: Any) -> list[str]:
+    """Of all revisions, the oldest first."""
+    return [line.split()[-1] for line in site.ok("rollback", "--list").stdout.splitlines()]
 
 
 def test_where_nothing_is_recorded_a_service_goes_back_by_its_deployment(site: Any) -> None:
