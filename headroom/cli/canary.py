@@ -49,8 +49,12 @@ def start(
     """Start a canary and watch it. Exit 1 when it was worse and has been taken away again.
 
     Worse is: an error rate above twice that of the stable pods and a point above it; a p99 above 1.5 times theirs and
-    20 ms above it; pods that crash or do not get ready. With fewer than 50 requests on a side it says so and leaves the
-    canary for you to judge. Ctrl-C leaves it too: the same command goes on watching, `abort` takes it away.
+    20 ms above it; pods that crash or do not get ready; a pod that hangs: no answer, or not ready any more, three looks
+    in a row. With fewer than 50 requests on a side it says so and leaves the canary for you to judge. Ctrl-C leaves it
+    too: the same command goes on watching, `abort` takes it away.
+
+    When the cluster or Prometheus gives no answer three looks in a row, nothing can be said: exit 1, and the canary
+    stays, as after Ctrl-C.
     """
     share = verdict.weight(weight)
     progress = ConsoleProgress()

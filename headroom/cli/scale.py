@@ -43,7 +43,10 @@ def scale(
     restore: Annotated[bool, typer.Option("--restore", help="Take back what scale wrote: the plan again.")] = False,
     gradual: Annotated[
         bool,
-        typer.Option("--gradual", help="In steps of a quarter, watching errors and p99; stops when they rise."),
+        typer.Option(
+            "--gradual",
+            help="In steps of a quarter, watching errors and p99; stops when they rise or fall silent.",
+        ),
     ] = False,
     wait: Annotated[
         float | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from headroom.capacity.plan.model import ServicePlan
 from headroom.engine.rendered import RenderedObject
@@ -16,12 +16,14 @@ from headroom.ops.deploy import Request
 from headroom.ops.live_service import AUTOSCALERS
 from headroom.ops.scale import bounds, run
 from headroom.ops.scale.run import Outcome, Proposal
-from headroom.ops.signals import Counters, Limits, Reading, Watcher, between, broken, worse
+from headroom.ops.signals import Counters, Limits, Look, Reading, Watcher, between, broken, worse
 from headroom.progress import Progress, step
 
 BASELINE_SECONDS = 15.0
 UP_SECONDS = 30.0
 LOOK_SECONDS = 5.0
+LOOKS = 3
+"""So many in a row without an answer, and it is no accident."""
 
 
 @dataclass
@@ -60,7 +62,7 @@ def carry_out(
     errors or by Ctrl-C, the service is held where it is (after errors on the way down: one step back), and the stack
     file says so.
 
-    Raises EnvironmentFailure when errors or latency rose.
+    Raises EnvironmentFailure when errors or latency rose, or nothing tells them any more.
     """
     started = time.monotonic()
     kubectl = request.target.kubectl
@@ -69,9 +71,11 @@ def carry_out(
     if service is None or autoscaler is None:
         return run.carry_out(request, proposal, progress)
     now, to = proposal.live.replicas, proposal.target
+    way = _Way(request, proposal, service, autoscaler, wait or wait_seconds(proposal), limits or Limits())
+    if to != now:
+        way.begin(now, progress)
     if to > now:
         deltas.apply(kubectl, proposal.delta.without(*AUTOSCALERS), progress)
-    way = _Way(request, proposal, service, autoscaler, wait or wait_seconds(proposal), limits or Limits())
     walk = Walk(now)
     try:
         walk.to(to, lambda at, pods: way.go(at, pods, progress))
@@ -90,6 +94,28 @@ def carry_out(
 
 
 @dataclass
+class Silence:
+    """Who has not told how it does, for how many looks in a row; `reason` once these are too many.
+
+    Where nothing ever told it (an image without such metrics), nobody is silent.
+    """
+
+    spoke: bool = False
+    looks: dict[str, int] = field(default_factory=dict)
+    reason: str = ""
+
+    def after(self, look: Look | None, why: str = "") -> None:
+        """Count one more look; None where nothing could be asked, and `why`."""
+        words = {pod: f"pod {pod} gives no answer ({said})" for pod, said in (look.silent if look else {}).items()}
+        self.spoke = self.spoke or bool(look and look.counters)
+        if look is None or (self.spoke and not look.counters and not words):
+            cause = f" ({' '.join(why.split())[:200]})" if why else ""
+            words[""] = f"nothing tells its errors and p99 any more{cause}"
+        self.looks = {who: self.looks.get(who, 0) + 1 for who in words}
+        self.reason = next((words[who] for who, looks in self.looks.items() if looks >= LOOKS), "")
+
+
+@dataclass
 class _Way:
     request: Request
     proposal: Proposal
@@ -100,26 +126,40 @@ class _Way:
 
     def __post_init__(self) -> None:
         self.watcher = Watcher.of(self.kubectl, self.service)
-        self.known: Reading | None = None
+        self.known = Reading(0, 0)
+        self.last: dict[str, Counters] = {}
+        self.silence = Silence()
 
     @property
     def kubectl(self) -> Kubectl:
         return self.request.target.kubectl
 
+    def begin(self, now: int, progress: Progress) -> None:
+        """Learn how the service does before. Raises EnvironmentFailure where pods hang already."""
+        progress.note(self.watcher.told())
+        with step(progress, f"looking how {self.service.key} does before"):
+            self._look()
+            while self.silence.looks and not self.silence.reason:
+                time.sleep(LOOK_SECONDS)
+                self._look()
+            if not self.silence.reason:
+                self.known = self._watch(BASELINE_SECONDS, progress)
+            if self.silence.reason:
+                raise EnvironmentFailure(
+                    f"{self.service.key} cannot be watched, nothing was changed: {self.silence.reason}",
+                    fix=f"headroom doctor {self.service.key} --stack {self.request.stack} says why; without --gradual "
+                    "nothing is watched",
+                )
+        progress.note(f"{now} pods: {self.known}")
+
     def go(self, now: int, pods: int, progress: Progress) -> str:
         """One step; why it must not go on, or nothing. After a bad step down the pods come back."""
-        if self.known is None:
-            progress.note(self.watcher.told())
-            with step(progress, f"looking how {self.service.key} does before"):
-                self.known = self._watch(BASELINE_SECONDS, progress)
-            progress.note(f"{now} pods: {self.known}")
         with step(progress, f"{now} → {pods} pods, then {self.wait:.0f} s", f"{pods} pods"):
-            before = self.watcher.look()
             self._set(pods)
             deltas.ready(self.kubectl, [self.proposal.live.deployment], progress)
-            seen = self._watch(self.wait, progress, before)
+            seen = self._watch(self.wait, progress)
         progress.note(f"{pods} pods: {seen}")
-        reason = broken(self.watcher.pods("stable")) or worse(self.known, seen, self.limits)
+        reason = broken(self.watcher.pods("stable")) or worse(self.known, seen, self.limits) or self.silence.reason
         if reason and pods < now:
             with step(progress, f"{reason}: back to {now} pods"):
                 self._set(now)
@@ -130,16 +170,31 @@ class _Way:
         deltas.put(self.kubectl, self.request.stack, [live_service.bounded(self.autoscaler, pods, pods)])
         live_service.set_replicas(self.kubectl, self.proposal.live, pods)
 
-    def _watch(self, seconds: float, progress: Progress, before: dict[str, Counters] | None = None) -> Reading:
-        """What all pods do meanwhile. Pods that go in between are counted as long as they answer."""
-        first = self.watcher.look() if before is None else before
-        last = dict(first)
+    def _watch(self, seconds: float, progress: Progress) -> Reading:
+        """What all pods do meanwhile, since the last look before. Pods that go in between are counted as long as they
+        answer. While some are silent it goes on, until they speak or have been silent for too long."""
+        first = dict(self.last)
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, LOOK_SECONDS))
-            last |= self.watcher.look()
-            progress.detail(f"{max(0.0, end - time.monotonic()):.0f} s to go; {between(first, last, last)}")
-        return between(first, last, last)
+        late = 0
+        while True:
+            left = end - time.monotonic()
+            time.sleep(LOOK_SECONDS if self.silence.looks else max(0.0, min(left, LOOK_SECONDS)))
+            self._look()
+            seen = between(first, self.last, self.last)
+            left = end - time.monotonic()
+            late += left <= 0
+            if self.silence.reason or (late and not self.silence.looks) or late > LOOKS:
+                return seen
+            progress.detail(f"{max(0.0, left):.0f} s to go; {seen}")
+
+    def _look(self) -> None:
+        try:
+            heard = self.watcher.heard()
+        except EnvironmentFailure as error:
+            self.silence.after(None, error.message)
+        else:
+            self.last |= heard.counters
+            self.silence.after(heard)
 
 
 def _hold(request: Request, proposal: Proposal, reached: int, why: str, progress: Progress) -> None:

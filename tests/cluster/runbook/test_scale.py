@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from headroom.ops.signals import Counters, Watcher
+from headroom.ops.scale import gradual
+from headroom.ops.signals import Counters, Look, Watcher
 
 pytestmark = pytest.mark.cluster
 
@@ -171,17 +172,30 @@ def test_rising_errors_end_it_one_step_back(site: Any, monkeypatch: pytest.Monke
     site.ok("scale", "inference", "--to", "6", "--because", "launch day")
     total = {"requests": 0, "errors": 0}
 
-    def look(_: Watcher) -> dict[str, Counters]:
+    def heard(_: Watcher) -> Look:
         total["requests"] += 100
         total["errors"] += 10 if site.replicas < 5 else 0
-        return {"a": Counters(total["requests"], total["errors"], {})}
+        return Look({"a": Counters(total["requests"], total["errors"], {})})
 
-    monkeypatch.setattr(Watcher, "look", look)
+    monkeypatch.setattr(Watcher, "heard", heard)
     done = site.run("scale", "inference", "--restore", "--gradual", "--wait", "2s")
     assert "stopped, inference is held at 5 pods: error rate" in str(done.exception)
     assert site.bounds == (5, 5)
     assert site.replicas == 5
     assert "going back to the plan (held at 5: error rate" in site.file.read_text()
+    assert "nothing to change" in site.ok("up").stdout
+
+
+def test_a_monitoring_that_falls_silent_ends_it_one_step_back(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fake pods count nothing, so the counts are ours, and there are none once there are fewer than five pods."""
+    site.ok("scale", "inference", "--to", "6", "--because", "launch day")
+    monkeypatch.setattr(Watcher, "heard", lambda _: Look({} if site.replicas < 5 else {"a": Counters(100, 0, {})}))
+    monkeypatch.setattr(gradual, "LOOK_SECONDS", 0.1)
+    done = site.run("scale", "inference", "--restore", "--gradual", "--wait", "1s")
+    assert "stopped, inference is held at 5 pods: nothing tells its errors and p99 any more" in str(done.exception)
+    assert site.bounds == (5, 5)
+    assert site.replicas == 5
+    assert "held at 5: nothing tells its errors" in site.file.read_text()
     assert "nothing to change" in site.ok("up").stdout
 
 
