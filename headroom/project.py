@@ -11,9 +11,12 @@ def root() -> Path:
     """The project's folder: the nearest one at or above the current folder with a `Pulumi.yaml`, else the checkout
     that this package was installed from.
 
-    Raises InputError when neither has one.
+    Raises InputError when neither has one, or when the current folder was deleted.
     """
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise InputError("the current folder is not there any more", fix="cd to one that is") from None
     for folder in (here, *here.parents, Path(__file__).resolve().parent.parent):
         if (folder / "Pulumi.yaml").is_file():
             return folder

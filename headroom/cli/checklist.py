@@ -28,9 +28,7 @@ def checklist(
     stack: options.Stack = "local",
     base: Annotated[
         str | None,
-        typer.Option(
-            "--base", metavar="REF", help="What it changes from. [default: where this left main]", show_default=False
-        ),
+        typer.Option("--base", metavar="REF", help="What it changes from.", show_default="where this left main"),
     ] = None,
     context: options.Context = None,
     name: options.ClusterName = "headroom",

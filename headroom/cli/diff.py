@@ -31,8 +31,8 @@ def diff(
         typer.Option(
             "--base",
             metavar="REF",
-            help="The revision to compare with. [default: where this left main]",
-            show_default=False,
+            help="The revision to compare with.",
+            show_default="where this left main",
         ),
     ] = None,
     stack: Annotated[
@@ -40,8 +40,8 @@ def diff(
         typer.Option(
             "--stack",
             "-s",
-            help="One stack. [default: all]",
-            show_default=False,
+            help="One stack.",
+            show_default="all",
             autocompletion=lambda: project.stack_names(),  # noqa: PLW0108  typer passes arguments by name
         ),
     ] = None,

@@ -34,7 +34,7 @@ COLOURS = {Severity.error: "red", Severity.warning: "yellow", Severity.note: "bl
 def doctor(
     service: Annotated[
         str | None,
-        typer.Argument(help=f"A service, or {', '.join(PARTS)}. [default: all]", show_default=False),
+        typer.Argument(help=f"A service, or {', '.join(PARTS)}.", show_default="all"),
     ] = None,
     stack: options.Stack = "local",
     context: options.Context = None,

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gc
+import inspect
+import io
+import os
 import sys
 from importlib import import_module, metadata
 from typing import Annotated
@@ -11,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from headroom.cli.console import err, out, remind
-from headroom.errors import HeadroomError, InputError
+from headroom.errors import EnvironmentFailure, HeadroomError, InputError
 
 INTERRUPTED = 130
 
@@ -69,10 +74,18 @@ def application(wanted: str | None = None) -> typer.Typer:
         module, attribute = COMMANDS[name]
         command = getattr(import_module(module), attribute)
         if isinstance(command, typer.Typer):
+            for part in command.registered_commands:
+                part.help = _flowing(part.help or getattr(part.callback, "__doc__", None))
             app.add_typer(command, name=name)
         else:
-            app.command(name)(command)
+            app.command(name, help=_flowing(command.__doc__))(command)
     return app
+
+
+def _flowing(words: str | None) -> str:
+    """A docstring for a terminal of any width: lines of a paragraph joined, lines of examples kept."""
+    paragraphs = inspect.cleandoc(words or "").split("\n\n")
+    return "\n\n".join(p if p.startswith("[dim]") else " ".join(p.split("\n")) for p in paragraphs)
 
 
 def main(args: list[str] | None = None) -> None:
@@ -85,8 +98,11 @@ def main(args: list[str] | None = None) -> None:
     # Imports make hundreds of thousands of objects that live to the end; looking for garbage among them costs a tenth
     # of a second, again and again.
     gc.set_threshold(100_000)
+    _write_what_can_be_written()
     try:
         code = application(args[0] if args else None)(args=args, standalone_mode=False)
+        if code != INTERRUPTED:
+            sys.stdout.flush()  # a full disk is met here, not after the last word
     except HeadroomError as error:
         err.print(f"[red]error:[/red] {escape(error.message)}")
         if error.fix:
@@ -108,9 +124,29 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:  # `headroom plan | head`
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _drop_output()
+        err.print(f"[red]error:[/red] what is to be written finds no room: {escape(str(error.strerror))}")
+        err.print("  [green]fix:[/green] free some space where the output goes, and where XDG_STATE_HOME is")
+        sys.exit(EnvironmentFailure.exit_code)
     if code == INTERRUPTED:  # typer gives Ctrl-C back as this code
-        err.print("stopped. What was done stays: the same command goes on from there.")
+        err.print("stopped. The same command can be run again.")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _write_what_can_be_written() -> None:
+    """A locale without ≤ and … shows ? for them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _drop_output() -> None:
+    """What could not be written would be tried again at the end, with a traceback."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _plain(error: typer.TyperException) -> str:

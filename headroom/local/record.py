@@ -94,10 +94,20 @@ def load(state: Path) -> Record | None:
         return Record.model_validate_json(file.read_bytes())
     except FileNotFoundError:
         return None
+    except NotADirectoryError as problem:
+        raise no_folder() from problem
     except (ValidationError, PermissionError) as problem:
         raise EnvironmentFailure(
             f"{file} is not a cluster's record of this version ({type(problem).__name__})", fix="headroom local down"
         ) from problem
+
+
+def no_folder() -> EnvironmentFailure:
+    """The failure for a place of clusters that is, or lies below, a file."""
+    return EnvironmentFailure(
+        f"{paths.clusters()} cannot be made: something on its path is no folder",
+        fix="set XDG_STATE_HOME to a folder, or unset it",
+    )
 
 
 def save(state: Path, record: Record) -> None:
@@ -137,7 +147,10 @@ def lock(folder: Path, *, seconds: float = 1200, why: str = "") -> Iterator[None
     """
     deadline = time.monotonic() + seconds
     while True:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except (NotADirectoryError, FileExistsError) as problem:
+            raise no_folder() from problem
         handle = os.open(folder, os.O_RDONLY)
         try:
             while not taken(handle):

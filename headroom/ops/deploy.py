@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,22 +72,32 @@ def _with_built_images(request: Request, plan: Plan, progress: Progress) -> Path
     yaml = YAML()
     document = yaml.load(request.file)
     config = document["config"]
+    services = _editable(config, "headroom:services") if plan.services else {}
     for service in plan.services:
-        given = config["headroom:services"][service.key]
+        given = services[service.key]
         if (name := _ours(service.image)) is not None:
             given["image"] = refs[name]
         if service.canary is not None and (name := _ours(service.canary.image)) is not None:
             given["canary"]["image"] = refs[name]
-    own: dict[str, Any] = config.setdefault("headroom:images", {})
+    own = _editable(config, "headroom:images")
     for part in PARTS:
         sized = getattr(plan, part)
         if sized is not None and _ours(sized.image) is not None:
             own[part] = refs[part]
     file = cluster.state / "stacks" / request.file.name
     file.parent.mkdir(exist_ok=True)
-    with file.open("w") as out:
+    with file.open("w", encoding="utf-8") as out:
         yaml.dump(document, out)
     return file
+
+
+def _editable(config: dict[str, Any], key: str) -> dict[str, Any]:
+    """The mapping under a key, made where there is none; Pulumi may have written it as JSON text."""
+    held = config.setdefault(key, {})
+    if isinstance(held, str):
+        held = config[key] = json.loads(held)
+    found: dict[str, Any] = held
+    return found
 
 
 def _images(plan: Plan) -> Iterator[str]:
