@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import sys
 import time
+from dataclasses import dataclass
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
+from rich.text import Text
 
 from headroom.errors import InputError
 
@@ -28,6 +30,7 @@ out = _console(stderr=False)
 err = _console(stderr=True)
 
 HEARTBEAT_SECONDS = 15.0
+NEWS_CHARACTERS = 300
 
 _here: dict[str, list[str]] = {"headroom": [], "kubectl": []}
 """How a program is pointed at the cluster and the stack of this run, where it would go elsewhere by itself."""
@@ -68,6 +71,22 @@ def confirm(question: str, *, where: str = "") -> None:
     typer.confirm(f"{question}{where}", abort=True, err=True)
 
 
+@dataclass(frozen=True)
+class Now:
+    """What is shown while a step runs: what it is and for how long, and below it the newest news, folded, never cut."""
+
+    title: str
+    started: float
+    """As `time.monotonic` has it."""
+    news: str = ""
+
+    def __rich__(self) -> Text:
+        head = f"{self.title} ({time.monotonic() - self.started:.0f} s)" if self.title else ""
+        if self.title and self.news.startswith(self.title):
+            head = ""  # the news say it again
+        return Text("\n".join(filter(None, (head, self.news))), overflow="fold")
+
+
 class ConsoleProgress:
     """Progress on stderr: a live line on a terminal; elsewhere (CI, a pipe) plain lines, with news at most every
     HEARTBEAT_SECONDS so that a log stays short and never looks hung."""
@@ -81,15 +100,14 @@ class ConsoleProgress:
     def begin(self, text: str) -> None:
         self._running.append((text, time.monotonic()))
         if self._console.is_terminal:
-            self._live(text)
+            self._live()
         else:
             self._console.print(f"{self._indent()}… {escape(text)}")
             self._said = time.monotonic()
 
     def detail(self, text: str) -> None:
         if self._console.is_terminal:
-            title = self._running[-1][0] if self._running else ""
-            self._live(f"{title}: {text}" if title else text)
+            self._live(text)
         elif time.monotonic() - self._said >= HEARTBEAT_SECONDS:
             self._console.print(f"{self._indent()}  {escape(text)}")
             self._said = time.monotonic()
@@ -101,7 +119,7 @@ class ConsoleProgress:
         indent = "  " * len(self._running)
         self._console.print(f"{indent}{mark} {escape(text)} [dim]({time.monotonic() - started:.1f} s)[/dim]")
         if self._running and self._console.is_terminal:
-            self._live(self._running[-1][0])
+            self._live()
 
     def note(self, text: str) -> None:
         self._console.print(f"{self._indent()}{escape(text)}")
@@ -109,13 +127,14 @@ class ConsoleProgress:
     def _indent(self) -> str:
         return "  " * max(0, len(self._running) - 1)
 
-    def _live(self, text: str) -> None:
-        line = escape(text.splitlines()[-1][:160]) if text else ""
+    def _live(self, news: str = "") -> None:
+        title, started = self._running[-1] if self._running else ("", time.monotonic())
+        now = Now(title, started, news.splitlines()[-1][:NEWS_CHARACTERS] if news else "")
         if self._status is None:
-            self._status = self._console.status(line)
+            self._status = self._console.status(now)
             self._status.start()
         else:
-            self._status.update(line)
+            self._status.update(now)
 
     def _stop(self) -> None:
         if self._status is not None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import re
+import time
+
 import pytest
+from rich.console import Console
 
 from headroom.cli import console
 
@@ -40,3 +45,28 @@ def test_the_users_own_kubectl_does_not_know_the_embedded_cluster(capsys: pytest
     assert "kubectl with KUBECONFIG=/state/kubeconfig, as here" in capsys.readouterr().err
     console.remind("headroom verify")
     assert capsys.readouterr().err == ""
+
+
+def shown(news: str) -> str:
+    """What a terminal of 80 columns is shown, folds and controls taken out."""
+    buffer = io.StringIO()
+    terminal = Console(file=buffer, force_terminal=True, width=80, soft_wrap=True, highlight=False)
+    progress = console.ConsoleProgress(terminal)
+    progress.begin("wave 14 of 14")
+    progress.detail(news)
+    progress.end("done", ok=True)
+    return " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", buffer.getvalue()).split())
+
+
+def test_why_a_step_waits_is_never_cut_off() -> None:
+    news = (
+        "0 of 2 ready; Deployment shop/api: 0 of 2 updated (pod api-5d9: Back-off pulling image [registry.example/api])"
+    )
+    told = shown(news)
+    assert re.search(r"wave 14 of 14 \(\d+ s\)", told)
+    assert news in told
+
+
+def test_news_that_begin_with_the_step_say_it_once() -> None:
+    now = console.Now("waiting for etcd", time.monotonic(), "waiting for etcd, 3 s")
+    assert str(now.__rich__()) == "waiting for etcd, 3 s"
