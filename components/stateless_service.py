@@ -13,7 +13,7 @@ from components.metadata import PUBLIC_BECAUSE, Identity, content_hash
 from components.objects import KubernetesObject, child_options
 from components.stateless.autoscaler import HPA_OWNERSHIP, PAUSED, hpa_spec, scaled_object_spec
 from components.stateless.deployment import deployment_spec
-from components.stateless.network import network_policy_spec, service_spec
+from components.stateless.network import network_policy_spec, service_specs
 from components.stateless.presets import environment, preset_of
 from headroom.capacity.plan.model import ImagesPlan, ServicePlan, Sized
 
@@ -82,15 +82,21 @@ class StatelessService(pulumi.ComponentResource):
     def _network(self) -> list[KubernetesObject]:
         plan, owner, preset = self._plan, self._owner, self._preset
         reason = {PUBLIC_BECAUSE: plan.exposure.because} if plan.exposure.because else {}
-        service = KubernetesObject(
-            f"{self._name}-service",
-            "v1",
-            "Service",
-            # Pods may be none for a while (maintenance); the Deployment is what is waited for.
-            owner.metadata(annotations={"pulumi.com/skipAwait": "true", **plan.exposure.annotations, **reason}),
-            {"spec": service_spec(preset, owner, plan.exposure)},
-            self._child,
-        )
+        # Pods may be none for a while (maintenance); the Deployment is what is waited for.
+        skip = {"pulumi.com/skipAwait": "true"}
+        services = [
+            KubernetesObject(
+                f"{self._name}-service" if name == owner.name else f"{self._name}-mesh-service",
+                "v1",
+                "Service",
+                owner.metadata(
+                    name, annotations=skip | ({**plan.exposure.annotations, **reason} if name == owner.name else {})
+                ),
+                {"spec": spec},
+                self._child,
+            )
+            for name, spec in service_specs(preset, owner, plan.exposure).items()
+        ]
         policy = KubernetesObject(
             f"{self._name}-network-policy",
             "networking.k8s.io/v1",
@@ -99,7 +105,7 @@ class StatelessService(pulumi.ComponentResource):
             {"spec": network_policy_spec(preset, owner, plan.exposure)},
             self._child,
         )
-        return [service, policy]
+        return [*services, policy]
 
     def _deployment(self, config_map: str, opts: pulumi.ResourceOptions) -> KubernetesObject:
         plan = self._plan

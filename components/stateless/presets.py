@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from headroom.capacity.plan.model import Preset as PresetName
 from headroom.capacity.plan.model import Profile, ServicePlan
@@ -14,12 +14,15 @@ TMP = {"/tmp": "64Mi"}  # noqa: S108
 
 @dataclass(frozen=True)
 class Port:
-    """A port that the program listens on; the first one of a preset is probed, scraped and open to callers."""
+    """A port that the program listens on; the first one of a preset is probed and scraped."""
 
     name: str
     number: int
     protocol: str
     """`appProtocol` of the Service's port."""
+    callers: Literal["stack", "neighbours"] = "stack"
+    """Who may come: the pods of the stack's namespaces (and anyone, where the Service is public), or only those of its
+    own namespace, whatever the Service is."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ _FASTAPI = Preset(
 _INFERADB_PORTS = (
     Port("http", 8080, "http"),
     Port("grpc", 8081, "kubernetes.io/h2c"),
-    Port("mesh", 8082, "kubernetes.io/h2c"),
+    Port("mesh", 8082, "kubernetes.io/h2c", callers="neighbours"),
 )
 _INFERADB_NEIGHBOURS = (8080, 8081, 8082, 4500, 50051)  # itself, FoundationDB, its ledger
 _INFERADB_EGRESS = (Egress("redis", (6379,)), Egress(None, (443,)))  # replay protection, the issuers' signing keys

@@ -112,3 +112,24 @@ def test_a_scale_by_hand_does_not_stand_in_the_way_of_the_next_update(rendered: 
     assert {"pgbouncer", "pg-shard-0", "redis", "inference"} <= {o.id.name for o in scaled}
     for o in scaled:
         assert o.manifest["metadata"]["annotations"]["pulumi.com/patchForce"] == "true", o.id
+
+
+@pytest.mark.parametrize("kind", ["ClusterIP", "LoadBalancer"])
+def test_the_mesh_is_for_the_neighbours_alone(kind: str, render_services: Callable[..., Rendered]) -> None:
+    public = {"service": {"type": kind, "because": "partners call it", "annotations": {"example.com/tier": "gold"}}}
+    stack = render_services(auth={"preset": "inferadb", **(public if kind != "ClusterIP" else {})})
+    services = {o.id.name: o.manifest for o in stack.objects if o.id.kind == "Service"}
+    ports = {name: [p["port"] for p in s["spec"]["ports"]] for name, s in services.items()}
+    if kind == "ClusterIP":
+        assert ports == {"auth": [8080, 8081, 8082]}
+    else:
+        assert ports == {"auth": [8080, 8081], "auth-mesh": [8082]}
+        assert services["auth"]["spec"]["type"] == kind
+        assert services["auth-mesh"]["spec"]["type"] == "ClusterIP"
+        assert "example.com/tier" not in services["auth-mesh"]["metadata"]["annotations"]
+        assert services["auth-mesh"]["spec"]["selector"] == services["auth"]["spec"]["selector"]
+    callers, mesh, metrics = stack.find("NetworkPolicy", "auth").manifest["spec"]["ingress"]
+    assert [p["port"] for p in callers["ports"]] == [8080, 8081]
+    assert ("from" in callers) == (kind == "ClusterIP")
+    assert mesh == {"from": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": 8082}]}
+    assert [p["port"] for p in metrics["ports"]] == [8080]
