@@ -54,6 +54,8 @@ PLANNED_ENV = {
     "INFERADB__CACHE__MAX_CAPACITY": "override.cacheCapacity",
     "INFERADB__ENGINE__CACHE__CAPACITY": "override.cacheCapacity",
 }
+# What components/ sets so that a password is proved and never sent: a service could otherwise take it back.
+GUARDING_ENV = frozenset({"PGREQUIREAUTH"})
 
 
 class Latency(Part):
@@ -188,6 +190,13 @@ class ServiceDemand(Part):
         self._check_autoscaling()
         self._check_override()
         for name in self.env:
+            if name in GUARDING_ENV:
+                raise Problem(
+                    "keeps the service from sending its password to whoever asks, and stays as it is",
+                    fix="remove it",
+                    at=("env", name),
+                    show=False,
+                )
             if name in PLANNED_ENV:
                 raise Problem(
                     "is set from the plan", fix=f"use {PLANNED_ENV[name]} instead", at=("env", name), show=False

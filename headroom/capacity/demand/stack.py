@@ -27,6 +27,8 @@ _TAKEN = re.compile(
 )
 # Secrets of the components: a service that could name one would hold an administrator's password.
 _HIDDEN = re.compile(rf"(?:{'|'.join(PARTS)})-(?:passwords?|auth|login|client)(?:-.*)?")
+# The account that each namespace has by itself, for pods that name none: what a service may do, they all could.
+DEFAULT_ACCOUNT = "default"
 # Where Prometheus is: a namespace of ours starts closed, which would cut it off, and its pods may scrape every part.
 MONITORING = "monitoring"
 
@@ -51,6 +53,12 @@ class StackDemand(Part):
     def _fits_together(self) -> StackDemand:
         if self.pgbouncer is not None and self.postgres is None:
             raise Problem("there is no PostgreSQL behind it", fix="add headroom:postgres", at=("pgbouncer",))
+        if self.namespace == MONITORING:
+            raise Problem(
+                "is where monitoring lives: what is in it is let in wherever monitoring is, and ours start closed",
+                fix="a namespace of the stack's own",
+                at=("namespace",),
+            )
         for key, service in self.services.items():
             self._check_service(key, service)
         return self
@@ -59,10 +67,15 @@ class StackDemand(Part):
         at = ("services", key)
         if key in COMPONENTS:
             raise Problem("is the name of a component, not of a service", fix=f"for example {key}-api", at=at)
+        if key == DEFAULT_ACCOUNT:
+            raise Problem("is the name of the account that every namespace has", fix="for example my-default", at=at)
         if _TAKEN.fullmatch(key):
             raise Problem("begins like the objects of a component", fix=f"for example my-{key}"[:80], at=at)
         if key.endswith("-canary") and self.services.get(key.removesuffix("-canary"), service).canary is not None:
             raise Problem("is the name of the other service's canary", fix="rename it", at=at)
+        inside = self.services.get(key.removesuffix("-mesh"), service) if key.endswith("-mesh") else service
+        if inside is not service and inside.preset == "inferadb":
+            raise Problem("is the name that the other service's mesh gets where it is public", fix="rename it", at=at)
         self._check_secret(service, at)
         if service.namespace == MONITORING:
             raise Problem(

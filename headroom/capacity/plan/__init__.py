@@ -14,7 +14,16 @@ from headroom.capacity.demand.pgbouncer import PgBouncerDemand
 from headroom.capacity.plan import cost, invariants, rows
 from headroom.capacity.plan.connections import plan_pgbouncer
 from headroom.capacity.plan.h2o import plan_h2o
-from headroom.capacity.plan.model import Caution, ImagesPlan, Line, Plan
+from headroom.capacity.plan.model import (
+    Caution,
+    H2OPlan,
+    ImagesPlan,
+    Line,
+    Plan,
+    PostgresPlan,
+    RedisPlan,
+    ServicePlan,
+)
 from headroom.capacity.plan.pods import JOB, PodGroup, jobs, of_parts, of_service
 from headroom.capacity.plan.postgres import plan_postgres
 from headroom.capacity.plan.quota import plan_namespace
@@ -71,6 +80,8 @@ def make(demand: StackDemand, months: int = 0) -> Plan:
         lines += rows.of_h2o(h2o)
         warnings += cautions
 
+    warnings += _exposed([s for s in plans if s.preset == "mage" and s.namespace == where], postgres, redis, h2o)
+
     parts = of_parts(postgres, pgbouncer, redis, h2o)
     groups = [of_service(plan, _concurrency(plan.key, demand)) for plan in plans] + parts
     if demand.nodes is not None:
@@ -111,6 +122,21 @@ def _service(key: str, demand: StackDemand, months: int) -> Planned:
     if asked.demand is not None and asked.demand.target_rps is not None:
         invariants.check_balancer(found.plan, grown(asked.demand.target_rps, asked.demand.growth, months))
     return found
+
+
+def _exposed(
+    schedulers: Iterable[ServicePlan], postgres: PostgresPlan | None, redis: RedisPlan | None, h2o: H2OPlan | None
+) -> list[Caution]:
+    """Mage's account may make Jobs, and a Job may mount any Secret of its namespace."""
+    there = {"PostgreSQL": postgres, "Redis": redis, "H2O": h2o}
+    names = [name for name, part in there.items() if part is not None]
+    if not names:
+        return []
+    words = (
+        f"shares its namespace with {' and '.join(names)}: whoever writes its pipelines can run Jobs there, which can "
+        "read their passwords; give it a namespace of its own with namespace:"
+    )
+    return [Caution(service.key, words) for service in schedulers]
 
 
 def _image(part: str, demand: StackDemand, warnings: list[Caution]) -> str:

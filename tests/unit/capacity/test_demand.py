@@ -74,6 +74,16 @@ WINDOW = {"end": "0 9 * * *", "minReplicas": 2}
             ({"services": {name: OK}}, [f"headroom:services.{name} begins like the objects of a component"])
             for name in ("pg-move", "pg-bootstrap", "default-deny", "allow-dns")
         ),
+        ({"services": {"default": OK}}, ["headroom:services.default is the name of the account"]),
+        (
+            {"services": {"auth": {"preset": "inferadb"}, "auth-mesh": OK}},
+            ["headroom:services.auth-mesh is the name that the other service's mesh gets"],
+        ),
+        ({"namespace": "monitoring"}, ["headroom:namespace is where monitoring lives"]),
+        (
+            {"services": _service(env={"PGREQUIREAUTH": "none"})},
+            [f"{S}.env.PGREQUIREAUTH: keeps the service from sending its password"],
+        ),
         ({"services": {"pg-shard-0": OK}}, ["headroom:services.pg-shard-0 begins like the objects of a component"]),
         (
             {"services": {"a": {**OK, "canary": {"image": "x:2", "weight": 0.1}}, "a-canary": OK}},

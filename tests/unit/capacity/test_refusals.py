@@ -262,8 +262,18 @@ def test_one_bouncer_in_local(planned: MakePlan) -> None:
         ({"redis": {"mode": "cluster", "replicasPerMaster": 0}}, "redis", "nothing takes over"),
         ({"redis": {"durable": True}}, "redis", "acknowledged just before a failover"),
         ({"h2o": {"node": {"memory": "64Gi"}}}, "h2o", "compressed object pointers"),
+        ({"services": {"etl": {"preset": "mage"}}, "redis": {}}, "etl", "shares its namespace with Redis"),
         ({}, "total", "asks for nothing"),
     ],
 )
 def test_warned(planned: MakePlan, parts: dict[str, Any], component: str, words: str) -> None:
     assert any(w.component == component and words in w.message for w in planned(**parts).warnings)
+
+
+def test_mage_in_a_namespace_of_its_own_is_not_warned_of(planned: MakePlan) -> None:
+    mage = {"preset": "mage", "namespace": "pipelines"}
+    for parts in (
+        {"services": {"etl": mage}, "redis": {}, "postgres": STORE},
+        {"services": {"etl": {"preset": "mage"}}},
+    ):
+        assert not [w for w in planned(**parts).warnings if "shares its namespace" in w.message]
