@@ -99,6 +99,15 @@ def test_the_head_is_the_working_tree_with_what_is_not_committed(repository: Pat
     assert [c.after and c.after.value for c in prod.settings] == [7]
 
 
+def test_a_stack_that_goes_to_another_cluster(repository: Path, commit: Commit) -> None:
+    probe = PROBE.replace('"kind": "Secret"', '"kind": "ConfigMap"').format(number=1, format=FORMAT)
+    first = commit(1, probe=probe, prod="config: {'kubernetes:context': blue, 'kubernetes:kubeconfig': hunter2}")
+    commit(2, probe=probe, prod="config: {'kubernetes:context': green, 'kubernetes:kubeconfig': hunter3}")
+    (prod,) = run(repository, base=first, stack=None, progress=Silent()).stacks
+    assert [d.subject for d in prod.dangers] == ["kubernetes:context", "kubernetes:kubeconfig"]
+    assert "hunter" not in repr(prod)
+
+
 def test_the_checkout_stays_as_it_is_and_nothing_is_left(repository: Path, commit: Commit) -> None:
     first = commit(1, prod="x")
     before = git(repository, "status", "--porcelain", "--ignored"), git(repository, "worktree", "list")
