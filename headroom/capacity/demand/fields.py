@@ -101,7 +101,7 @@ def text(raw: object, most: int = 253) -> str:
     if _CONTROL.search(raw):
         raise Problem("must not hold control characters or line breaks", fix="remove them")
     if len(raw) > most:
-        raise Problem(f"must be at most {most} characters long, and has {len(raw):,}", show=False)
+        raise Problem(f"must be at most {most} characters long, and has {len(raw):,}", fix="shorten it", show=False)
     return raw
 
 
@@ -211,7 +211,12 @@ Networks = Annotated[tuple[Network, ...], Field(max_length=20)]
 Namespace = Annotated[str, BeforeValidator(_namespace)]
 ServiceKey = Annotated[
     str,
-    matching(_SERVICE, 40, "must be lower-case letters, digits and dashes, start with a letter, at most 40"),
+    matching(
+        _SERVICE,
+        40,
+        "must be lower-case letters, digits and dashes, start with a letter, at most 40",
+        "for example api-v2",
+    ),
 ]
 ObjectName = Annotated[
     str, matching(_SUBDOMAIN, 253, "must be the name of a Kubernetes object: lower-case letters, digits, dashes, dots")

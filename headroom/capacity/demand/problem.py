@@ -87,17 +87,18 @@ def _words(stack: str, found: list[tuple[str, str]], count: int) -> tuple[str, s
     return "\n".join([f"stack {stack} asks for {count} things that cannot be:", *lines, *more]), ""
 
 
+MAPPING = "write it as `key: value` lines, a little to the right of it"
 NATIVE = {
     "missing": ("is required, and is not there", "add it"),
-    "model_type": ("must be a mapping of keys to values", ""),
-    "model_attributes_type": ("must be a mapping of keys to values", ""),
-    "dict_type": ("must be a mapping of keys to values", ""),
-    "mapping_type": ("must be a mapping of keys to values", ""),
-    "list_type": ("must be a list", ""),
-    "tuple_type": ("must be a list", ""),
+    "model_type": ("must be a mapping of keys to values", MAPPING),
+    "model_attributes_type": ("must be a mapping of keys to values", MAPPING),
+    "dict_type": ("must be a mapping of keys to values", MAPPING),
+    "mapping_type": ("must be a mapping of keys to values", MAPPING),
+    "list_type": ("must be a list", "begin each of its lines with a dash"),
+    "tuple_type": ("must be a list", "begin each of its lines with a dash"),
     "string_type": ("must be text", "put it in quotes"),
-    "bool_type": ("must be true or false", ""),
-    "bool_parsing": ("must be true or false", ""),
+    "bool_type": ("must be true or false", "write true or false, without quotes"),
+    "bool_parsing": ("must be true or false", "write true or false, without quotes"),
 }
 
 

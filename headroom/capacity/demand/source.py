@@ -21,6 +21,7 @@ from headroom.errors import InputError
 LARGEST = 4 * 1024 * 1024
 DEEPEST = 32
 MOST_VALUES = 500_000
+LEAST = "write at least config: {headroom:environment: dev}"
 TOP_LEVEL = frozenset({"config", "encryptionsalt", "encryptedkey", "secretsprovider", "environment"})
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -41,9 +42,9 @@ def read(file: Path) -> dict[str, Any]:
     """The `config` of a stack file, as plain data. Raises InputError when the file is not one."""
     content = document(file)
     if content is None:
-        raise InputError(f"{file.name} is empty", fix="write at least config: {headroom:environment: dev}")
+        raise InputError(f"{file.name} is empty", fix=LEAST)
     if not isinstance(content, dict):
-        raise InputError(f"{file.name} must be a mapping with the key config, and is {value_text(content)}")
+        raise InputError(f"{file.name} must be a mapping with the key config, and is {value_text(content)}", fix=LEAST)
     for key in content:
         if key not in TOP_LEVEL:
             raise InputError(
@@ -51,9 +52,9 @@ def read(file: Path) -> dict[str, Any]:
             )
     config = content.get("config")
     if config is None:
-        raise InputError(f"{file.name} has no config", fix="write at least config: {headroom:environment: dev}")
+        raise InputError(f"{file.name} has no config", fix=LEAST)
     if not isinstance(config, dict):
-        raise InputError(f"{file.name}: config must be a mapping, and is {value_text(config)}")
+        raise InputError(f"{file.name}: config must be a mapping, and is {value_text(config)}", fix=LEAST)
     return config
 
 

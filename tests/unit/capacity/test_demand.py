@@ -318,3 +318,9 @@ def test_a_mistyped_prefix_is_refused_not_skipped(key: str) -> None:
 )
 def test_other_prefixes_are_not_ours(key: str) -> None:
     demand.from_config("x", {"headroom:environment": "dev", key: "y"})
+
+
+def test_names_of_services_and_lists_in_their_place_come_with_a_way_out() -> None:
+    assert "fix: for example api-v2" in _refusal(services={"API": OK})
+    assert "fix: shorten it" in _refusal(services={"a" * 41: OK})
+    assert "fix: write it as `key: value` lines" in _refusal(services=[OK])
