@@ -106,6 +106,8 @@ def _fix(words: str) -> str:
         return "the cluster does not answer: headroom local status, or check the context with kubectl cluster-info"
     if "context" in words and "does not exist" in words:
         return "list the contexts that there are: kubectl config get-contexts"
+    if "error loading config file" in words:
+        return "mend that file, or set KUBECONFIG to another"
     if "forbidden" in words.lower() or "unauthorized" in words.lower():
         return "ask for the rights named above, or use a context that has them"
     return ""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 from rich.markup import escape
 
+from headroom.capacity.demand.fields import Image
 from headroom.cli import acting, options
 from headroom.cli.console import ConsoleProgress, here, out
 from headroom.errors import EnvironmentFailure
@@ -23,10 +25,27 @@ app = typer.Typer(
 Service = Annotated[str, typer.Argument(help="A service of the stack.", show_default=False)]
 
 
+def _image(given: str) -> str:
+    """The parser of --image, by the rule of a stack file."""
+    try:
+        return str(TypeAdapter(Image).validate_python(given))
+    except ValidationError as error:
+        raise typer.BadParameter(f"{given!r} {error.errors(include_url=False)[0]['ctx']['error']}") from None
+
+
 @app.command()
 def start(
     service: Service,
-    image: Annotated[str, typer.Option("--image", help="The image to try, with a tag or digest.", show_default=False)],
+    image: Annotated[
+        str,
+        typer.Option(
+            "--image",
+            parser=_image,
+            metavar="IMAGE",
+            help="The image to try, with a tag or digest.",
+            show_default=False,
+        ),
+    ],
     weight: Annotated[str, typer.Option("--weight", help="Share of the pods; at least one pod.")] = "10%",
     watch: Annotated[
         float,

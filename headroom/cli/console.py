@@ -54,11 +54,14 @@ def here() -> str:
 
 
 def remind(words: str) -> None:
-    """Where a printed command does not name this run's cluster or stack, say so: it would act on another one."""
+    """Where a printed command does not name this run's cluster or stack, say so: it would act on another one.
+
+    `kubectl config` is about all of them.
+    """
     told = []
     for program, options in _here.items():
         missing = [option for option in options if option not in words]
-        if missing and re.search(rf"\b{program} [a-z]", words):
+        if missing and re.search(rf"\b{program} (?!config )[a-z]", words):
             told.append(f"{program} with {' '.join(missing)}")
     if told:
         err.print(f"  [yellow]{escape('; '.join(told))}[/yellow], as here: without it a command goes elsewhere")

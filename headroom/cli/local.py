@@ -60,7 +60,8 @@ def up(
 @app.command()
 def down(name: options.ClusterName = "headroom") -> None:
     """Stop the cluster and remove everything that it made: processes, mounts, interfaces, rules, files, data."""
-    local.down(name, progress=ConsoleProgress())
+    if not local.down(name, progress=ConsoleProgress()):
+        out.print(f"there is no cluster {escape(name)}")
 
 
 @app.command()

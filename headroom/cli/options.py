@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -49,14 +50,16 @@ def named(context: typer.Context, stack: str, config: Path | None) -> str:
     return config.name.removeprefix("Pulumi.").partition(".")[0] or stack
 
 
-def quantity(read: Callable[[str], object]) -> Callable[[str], str]:
-    """The parser of an option that takes what `read` can read, `500m` or `2Gi`: the text itself, once it was read."""
+def quantity(read: Callable[[str], Decimal | int]) -> Callable[[str], str]:
+    """The parser of an option that takes what `read` can read, `500m` or `2Gi`, above 0: the text itself."""
 
     def parse(given: str) -> str:
         try:
-            read(given)
+            found = read(given)
         except ValueError as error:
             raise typer.BadParameter(f"{given} {error}") from None
+        if found <= 0:
+            raise typer.BadParameter(f"{given} is not above 0")
         return given
 
     return parse

@@ -17,6 +17,7 @@ from headroom.capacity import plan as plans
 from headroom.capacity.plan.model import Line, Plan
 from headroom.cli import options
 from headroom.cli.console import err, out
+from headroom.errors import InputError
 
 
 class Format(StrEnum):
@@ -40,7 +41,7 @@ def plan(
     """
     stack = options.named(context, stack, config)
     file = config or project.stack_file(stack)
-    made = plans.make(demands.load(stack, file), months=demands.months(in_))
+    made = plans.make(demands.load(stack, file), months=_ahead(in_))
     match format_:
         case Format.json:
             print(json.dumps(as_json(made), indent=2, ensure_ascii=False))
@@ -52,6 +53,13 @@ def plan(
             print("\n".join(line.rstrip() for line in captured.get().splitlines()))
             for caution in made.warnings:
                 err.print(f"[yellow]warning:[/yellow] {escape(caution.component)}: {escape(caution.message)}")
+
+
+def _ahead(given: str) -> int:
+    try:
+        return demands.months(given)
+    except InputError as error:
+        raise InputError(f"--in {error.message}", fix=error.fix) from error
 
 
 def as_json(made: Plan) -> dict[str, object]:

@@ -22,7 +22,8 @@ def rollback(
         str | None, typer.Argument(help="One service; without it the whole stack.", show_default=False)
     ] = None,
     to: Annotated[
-        int | None, typer.Option("--to", metavar="REVISION", help="Another revision of --list.", show_default=False)
+        int | None,
+        typer.Option("--to", metavar="REVISION", min=1, help="Another revision of --list.", show_default=False),
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="The revisions that are kept, and stop.")] = False,
     stack: options.Stack = "local",

@@ -15,11 +15,15 @@ from headroom.ops.scale import bounds, run
 from headroom.ops.scale import gradual as by_steps
 from headroom.ops.scale.run import Ask, Proposal
 
+MOST_PODS = 100_000
+"""As in a stack file."""
+
 
 def scale(
     service: Annotated[str, typer.Argument(help="A service of the stack, or pgbouncer.", show_default=False)],
     to: Annotated[
-        int | None, typer.Option("--to", metavar="N", help="Pods to hold it at, at least.", show_default=False)
+        int | None,
+        typer.Option("--to", metavar="N", max=MOST_PODS, help="Pods to hold it at, at least.", show_default=False),
     ] = None,
     because: acting.Because = "",
     cpu: Annotated[
@@ -91,6 +95,9 @@ def scale(
     proposal = run.propose(request, ask, progress)
     if proposal.nothing:
         out.print(f"nothing to change: {escape(service)} is held at {proposal.target} pods or more already")
+        if proposal.live.ready < proposal.live.replicas and not dry_run:  # a run before was stopped as it waited
+            done = run.wait(request, proposal, progress)
+            out.print(f"{escape(service)}: {done.ready} pods ready after {done.seconds:.0f} s")
         return
     acting.say(_lines(proposal), proposal.warnings)
     if dry_run:

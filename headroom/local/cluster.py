@@ -141,21 +141,22 @@ def choices(state: Path, kind: Literal["real", "fake"], fake_nodes: int) -> Reco
     )
 
 
-def down(name: str = "headroom", *, progress: Progress | None = None) -> None:
-    """Stop the cluster and remove everything that it made. Does nothing when there is nothing.
+def down(name: str = "headroom", *, progress: Progress | None = None) -> bool:
+    """Stop the cluster and remove everything that it made; False, and nothing is done, where there is none.
 
     Raises EnvironmentFailure naming what cannot be removed.
     """
     progress = progress or Silent()
     state = paths.state(name)
     if not state.exists() and not processes.strays(state):
-        return
+        return False
     with plain_words(state), record.lock(state, why=" (another up or down?)"):
         found: Record | None = None
         with contextlib.suppress(EnvironmentFailure):
             found = record.load(state)
         with step(progress, f"taking cluster {name} down", f"cluster {name} is gone"):
             removal.take_down(state, found)
+    return True
 
 
 def find(name: str = "headroom") -> Cluster | None:

@@ -46,6 +46,8 @@ class Table(Protocol):
 
 def open_table(path: Path) -> Table:
     """The table in a file, by the end of its name. Raises InputError for a file that is none, naming what is wrong."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", fix="give the path of one .csv or .parquet file in it")
     if not path.is_file():
         raise InputError(f"there is no file {path}", fix="give the path of a .csv or .parquet file")
     kind = path.suffix.lower()

@@ -161,6 +161,15 @@ def carry_out(request: Request, proposal: Proposal, progress: Progress) -> Outco
     return Outcome(now.ready, time.monotonic() - started)
 
 
+def wait(request: Request, proposal: Proposal, progress: Progress) -> Outcome:
+    """Wait for pods that are asked for already: the run that asked was stopped. Raises EnvironmentFailure."""
+    started, live = time.monotonic(), proposal.live
+    with step(progress, f"waiting for {live.name}", f"{live.name} is ready"):
+        deltas.ready(request.target.kubectl, [live.deployment], progress)
+    now = live_service.find(request.target.kubectl, request.stack, live.name, live.namespace)
+    return Outcome(now.ready, time.monotonic() - started)
+
+
 def remember(request: Request, namespace: str, what: str) -> None:
     """Add what the stack file says now to the stack's history, as a healthy revision."""
     text, deployed = history.texts(request)

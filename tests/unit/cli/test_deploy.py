@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ import typer
 from headroom.cli import deploy, main
 from headroom.engine import select
 from headroom.engine.model import Change, Changes, Result
-from headroom.ops import history
+from headroom.ops import delta, history, live_service
+from headroom.ops.live_service import Live
+from headroom.ops.scale import run as run_scaling
 
 FILE = """\
 config:
@@ -181,3 +185,90 @@ def test_a_preview_says_what_the_edit_costs_and_what_is_dangerous_in_it(
 )
 def test_long_values_are_shown_where_they_differ(before: object, after: object, shown: tuple[str, str]) -> None:
     assert deploy._short(before, after) == shown
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("scale", "api", "--cpu", "-1", "--because", "x"), "'--cpu': -1 is not above 0"),
+        (("scale", "api", "--memory", "0Gi", "--because", "x"), "'--memory': 0Gi is not above 0"),
+        (("scale", "api", "--to", "9" * 21, "--because", "x"), f"'{'9' * 21}' is more than 100000"),
+        (("canary", "start", "api", "--image", ""), "'--image': '' is not an image reference"),
+        (("canary", "start", "api", "--image", "api:latest"), "'--image': 'api:latest' the tag `latest` names"),
+        (("rollback", "--to", "-1"), "'--to': '-1' is less than 1"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_before_a_cluster_is_missed(
+    args: tuple[str, ...], words: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*args, "--config", str(file), "--name", "nobody-made-this-one") == 2
+    assert words in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_time_that_cannot_be_names_its_option(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("plan", "--config", str(file), "--in", "12") == 2
+    assert "--in '12': has no unit" in capsys.readouterr().err
+
+
+def test_down_says_when_there_was_no_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert run("local", "down", "--name", "nothere") == 0
+    assert capsys.readouterr().out == "there is no cluster nothere\n"
+
+
+def test_a_folder_is_no_file_of_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("features", "load", str(tmp_path)) == 2
+    told = capsys.readouterr().err
+    assert "is a folder" in told and "fix: " in told
+
+
+@pytest.mark.parametrize(
+    ("said", "fix"),
+    [
+        ('error loading config file "x": yaml: line 1', "set KUBECONFIG to another"),
+        ('error: context "theirs" does not exist', "kubectl config get-contexts"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used_comes_with_a_way_out(
+    said: str, fix: str, calls: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (calls.parent / "bin" / "kubectl").write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    assert run("verify", "--config", str(file), "--context", "theirs") == 1
+    told = capsys.readouterr()
+    assert fix in told.out
+    assert "as here" not in told.err, "a context that is none is no place to go"
+
+
+@pytest.mark.parametrize("text", ["- a\n", "words\n", "config: [a]\n", "config: words\n"])
+def test_a_file_that_is_no_mapping_comes_with_a_way_out(
+    text: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(text)
+    assert run("plan", "--config", str(file)) == 2
+    assert "fix: write at least config:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("ready", "dry_run", "waits"), [(1, False, True), (1, True, False), (3, False, False)])
+@pytest.mark.usefixtures("calls")
+def test_a_scaling_that_was_stopped_as_it_waited_is_waited_for_again(
+    ready: int,
+    dry_run: bool,
+    waits: bool,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    live = Live("api", "shop", 3, ready, 3, 5)
+    monkeypatch.setattr(run_scaling, "propose", lambda *_: SimpleNamespace(nothing=True, live=live, target=3))
+    monkeypatch.setattr(live_service, "find", lambda *_: replace(live, ready=3))
+    awaited: list[object] = []
+    monkeypatch.setattr(delta, "ready", lambda _, ids, __: awaited.extend(ids))
+    options = ["--dry-run"] if dry_run else []
+    given = ["api", "--to", "3", "--because", "x", "--config", str(file), "--context", "theirs"]
+    assert run("scale", *given, *options) == 0
+    assert awaited == [live.deployment] * waits
+    told = capsys.readouterr().out
+    assert "nothing to change: api is held at 3 pods" in told
+    assert ("3 pods ready after" in told) == waits
