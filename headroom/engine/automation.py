@@ -64,9 +64,9 @@ class AutomationEngine:
             _same_namespace(opened.stack, rendered)
             lost = missing.of(opened.stack, deployment.target.kubectl, rendered)
             if lost:
-                _run(
-                    opened, "refresh", f"taking note of {len(lost)} objects that somebody deleted", progress, list(lost)
-                )
+                names = sorted(str(identity) for identity in lost.values())
+                title = f"taking note of what somebody deleted: {', '.join(names[:3])}{', …' if names[3:] else ''}"
+                _run(opened, "refresh", title, progress, list(lost))
             with jobnews.told(deployment.target.kubectl, rendered, progress):
                 heard = _run(opened, "up", f"updating stack {deployment.stack}", progress)
             outputs = {k: v.value for k, v in opened.stack.outputs().items() if not v.secret}
