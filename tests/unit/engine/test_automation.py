@@ -7,14 +7,17 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pulumi.automation import OutputValue
 
-from headroom.engine import automation, lock
+from headroom.engine import automation, lock, other
+from headroom.engine.model import Deployment, Target
 from headroom.engine.rendered import Rendered
 from headroom.errors import InputError
+from headroom.kubectl import Kubectl
 from headroom.progress import Silent
 
 
@@ -71,3 +74,26 @@ def test_a_lock_is_abandoned_when_its_process_of_this_machine_is_gone() -> None:
     assert not lock.abandoned(locked_by(os.getpid(), here))
     assert not lock.abandoned(locked_by(process.pid, "another-machine"))
     assert not lock.abandoned("[409] Conflict: Another update is currently in progress.")
+
+
+def test_data_of_a_namespace_that_was_not_named_is_not_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Begun(Exception):
+        """Pulumi would run now."""
+
+    @contextmanager
+    def opened(*_: Any) -> Iterator[Any]:
+        raise Begun
+        yield
+
+    engine = automation.AutomationEngine()
+    monkeypatch.setattr(engine, "_stack", opened)
+    monkeypatch.setattr(automation, "render", lambda *_, **__: Rendered("headroom", "one", "ml", ()))
+    monkeypatch.setattr(other, "not_kubectl", lambda *_: None)
+    target = Target(Kubectl(Path("kubectl"), Path("kubeconfig")), "a cluster")
+    deployment = Deployment(Path("project"), "one", target)
+    for wrong in ("ml2", "one", ""):
+        with pytest.raises(InputError, match=f"--delete-data {wrong}: the data of stack one is in namespace ml"):
+            engine.down(deployment, Silent(), delete_data=wrong)
+    for right in ("ml", None):
+        with pytest.raises(Begun):
+            engine.down(deployment, Silent(), delete_data=right)
