@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[3]
@@ -168,3 +170,47 @@ def test_the_gitlab_example_in_the_docs_is_valid_yaml_with_the_same_order() -> N
         "up staging": "staging",
         "up prod": "prod",
     }
+
+
+LABEL = "dangerous-change-accepted"
+
+
+def test_dangers_are_accepted_by_the_act_of_labelling_alone(workflows: Workflows) -> None:
+    """A label that is only there may be from before the commits that it is asked about."""
+    flow = workflows["pull-request.yml"]
+    assert "labeled" in flow["on"]["pull_request"]["types"]
+    (asked,) = (s for s in steps(flow["jobs"]["dangers"]) if "ACCEPTED" in s.get("env", {}))
+    assert asked["env"] == {
+        "ACCEPTED": "${{ github.event.action == 'labeled' && github.event.label.name == '" + LABEL + "' }}"
+    }
+
+
+@pytest.mark.parametrize(
+    ("dangers", "accepted", "status"),
+    [("0000", "false", 0), ("0010", "false", 1), ("0010", "", 1), ("0010", "true", 0), ("00", "true", 1)],
+)
+def test_dangers_that_nobody_accepted_fail_the_check(
+    workflows: Workflows, tmp_path: Path, dangers: str, accepted: str, status: int
+) -> None:
+    (asked,) = (s for s in steps(workflows["pull-request.yml"]["jobs"]["dangers"]) if "ACCEPTED" in s.get("env", {}))
+    for stack, count in zip(("local", "dev", "staging", "prod"), dangers, strict=False):
+        text = f"<!-- headroom-diff:{stack} -->\n<!-- headroom-dangers:{count} -->\n"
+        (tmp_path / f"diff-{stack}.md").write_text(text)
+    environment = {"PATH": os.environ["PATH"], "ACCEPTED": accepted}
+    command = ["bash", "-e", "-o", "pipefail", "-c", asked["run"]]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+
+
+def test_new_commits_take_the_label_off(workflows: Workflows) -> None:
+    flow = workflows["pull-request.yml"]
+    assert "synchronize" in flow["on"]["pull_request"]["types"]
+    forget = flow["jobs"]["forget"]
+    assert "needs" not in forget
+    assert forget["if"].split() == [
+        *("github.event.action", "==", "'synchronize'", "&&", "!github.event.pull_request.head.repo.fork", "&&"),
+        *("contains(github.event.pull_request.labels.*.name,", f"'{LABEL}')"),
+    ]
+    (step,) = steps(forget)
+    assert "if" not in step
+    assert step["run"] == f'gh api --silent --method DELETE "repos/$REPOSITORY/issues/$NUMBER/labels/{LABEL}"'
