@@ -8,7 +8,7 @@ from typing import Any
 from headroom.engine.rendered import Manifest, ObjectId
 from headroom.errors import HeadroomError
 from headroom.kubectl import Kubectl
-from headroom.logs import readable
+from headroom.redaction.logs import readable
 
 _PODS = 3
 _LOG_LINES = 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from headroom.ops.diff import plaintext
+from headroom.redaction import plaintext
 from policy.rules.model import Manifest, ObjectRule
 
 

@@ -28,7 +28,7 @@ SHARD_WRITES = Decimal(10_000)
 REPLICATION_FACTOR = 2
 MAX_CONNECTIONS = 100
 PARALLEL_MOVES = 1
-"""A shard keeps most of itself for its clients: beside two at once, clients that use all of it lose a third."""
+"""A shard keeps more of itself for its clients than beside two at once (docs/performance.md, moving buckets)."""
 FULLEST = Fraction(7, 10)
 """A volume is planned to be 70 % full after a year's growth."""
 KEPT_FOR_A_STANDBY = Fraction(1, 10)

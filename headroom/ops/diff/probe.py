@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headroom.errors import HeadroomError
-from headroom.ops.diff import plaintext
+from headroom.redaction import plaintext
 
 FORMAT = 1
 

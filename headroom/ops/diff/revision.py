@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from headroom.errors import EnvironmentFailure, InputError
-from headroom.ops.diff import cluster, plaintext
+from headroom.ops.diff import cluster
 from headroom.ops.diff.model import Absent, Broken, Line, Rendered, Snapshot, State
 from headroom.ops.diff.probe import FORMAT
+from headroom.redaction import plaintext
 
 WORKING_TREE = "the working tree"
 _DEFAULT_BRANCHES = ("origin/main", "main")

@@ -15,13 +15,13 @@ from typing import Any
 from headroom.capacity.plan.model import Plan
 from headroom.errors import EnvironmentFailure
 from headroom.kubectl import Kubectl, Manifest
-from headroom.logs import readable
 from headroom.ops import inside
 from headroom.ops.diff.quantity import number
 from headroom.ops.doctor import objects, programs, traffic
 from headroom.ops.doctor.ask import Asked, Questions
 from headroom.ops.doctor.rules import crashes
 from headroom.ops.doctor.snapshot import ContainerId, Snapshot, Unseen, Usage, VolumeUse
+from headroom.redaction.logs import readable
 
 AT_ONCE = 4
 """Questions under way: enough that one which hangs does not hold up the rest, few enough for a small machine."""

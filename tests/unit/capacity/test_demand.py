@@ -141,6 +141,10 @@ WINDOW = {"end": "0 9 * * *", "minReplicas": 2}
             [f"{S}.override.cacheCapacity: preset fastapi has no such setting"],
         ),
         (
+            {"services": _service(env={"QUEUE_LIMIT": "5"})},
+            [f"{S}.env.QUEUE_LIMIT is set from the plan", "use override.queueLimit instead"],
+        ),
+        (
             {"services": _service(service={"type": "LoadBalancer"})},
             [f"{S}.service.because: a Service of type"],
         ),

@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from headroom.ops.diff.secret_names import is_secret
+from headroom.redaction.secret_names import is_secret
 
 HIDDEN = "(hidden)"
 

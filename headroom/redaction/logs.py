@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from headroom.ops.diff.plaintext import scrub
+from headroom.redaction.plaintext import scrub
 
 _TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
 """Colours, cursor moves, titles and resets (ECMA-35, ECMA-48)."""
