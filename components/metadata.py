@@ -95,7 +95,12 @@ def api_server(networks: Sequence[str]) -> dict[str, Any]:
     """A NetworkPolicy's egress rule to the API server. No selector can name it, for it is no pod: only those who run
     the cluster know its networks (CIDR). Without them its ports are open to everywhere."""
     to = {"to": [{"ipBlock": {"cidr": network}} for network in networks]} if networks else {}
-    return {**to, "ports": [{"protocol": "TCP", "port": port} for port in API_PORTS]}
+    return {**to, "ports": tcp_ports(*API_PORTS)}
+
+
+def tcp_ports(*numbers: int) -> list[dict[str, Any]]:
+    """`ports` of a NetworkPolicy's rule."""
+    return [{"protocol": "TCP", "port": number} for number in numbers]
 
 
 def because(*sizes: Sized[Any] | None) -> dict[str, str]:

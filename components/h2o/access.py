@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from components.h2o.jobs import RECORD
 from components.h2o.nodes import GUARD_PORT, NAME, NODE_PORT, REST_PORT, ROLE
-from components.metadata import Identity, api_server, stack_namespaces
+from components.metadata import Identity, api_server, stack_namespaces, tcp_ports
 from components.objects import Manifest
 
 OBJECT_STORAGE_PORT = 443
@@ -41,7 +41,7 @@ def nodes_policy(
     Out: to each other, to the Kubernetes API, and to object storage (which has no fixed address) where it is used.
     """
     nodes = [{"podSelector": {"matchLabels": owner.selector()}}]
-    among = _ports(REST_PORT, NODE_PORT, GUARD_PORT)
+    among = tcp_ports(REST_PORT, NODE_PORT, GUARD_PORT)
     # Heartbeats are UDP.
     among.append({"protocol": "UDP", "port": NODE_PORT})
     if xgboost:
@@ -54,13 +54,13 @@ def nodes_policy(
             {"from": nodes, "ports": among},
             {
                 "from": [{"podSelector": {"matchLabels": jobs.selector()}}, stack_namespaces(owner.stack)],
-                "ports": _ports(REST_PORT),
+                "ports": tcp_ports(REST_PORT),
             },
         ],
         "egress": [
             {"to": nodes, "ports": among},
             api_server(api_servers),
-            *([{"ports": _ports(OBJECT_STORAGE_PORT)}] if object_storage else []),
+            *([{"ports": tcp_ports(OBJECT_STORAGE_PORT)}] if object_storage else []),
         ],
     }
 
@@ -71,7 +71,7 @@ def jobs_policy(owner: Identity, jobs: Identity, api_servers: Sequence[str]) -> 
         "podSelector": {"matchLabels": jobs.selector()},
         "policyTypes": ["Ingress", "Egress"],
         "egress": [
-            {"to": [{"podSelector": {"matchLabels": owner.selector()}}], "ports": _ports(REST_PORT)},
+            {"to": [{"podSelector": {"matchLabels": owner.selector()}}], "ports": tcp_ports(REST_PORT)},
             api_server(api_servers),
         ],
     }
@@ -89,7 +89,3 @@ def job_rules() -> list[Manifest]:
         {"apiGroups": ["apps"], "resources": ["statefulsets"], "resourceNames": [NAME], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [RECORD], "verbs": ["get", "patch"]},
     ]
-
-
-def _ports(*numbers: int) -> list[Manifest]:
-    return [{"protocol": "TCP", "port": number} for number in numbers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from components.metadata import Identity, api_server, monitoring, stack_namespaces
+from components.metadata import Identity, api_server, monitoring, stack_namespaces, tcp_ports
 from components.objects import Manifest
 from components.postgres.settings import POOLER_PORT, PORT, REST_PORT
 
@@ -45,12 +45,12 @@ def shard_policy(owner: Identity, api_servers: Sequence[str]) -> Manifest:
         "podSelector": {"matchLabels": owner.selector()},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [
-            {"from": [shards(), _app(POOLER), _app(BOOTSTRAP), _app(MOVE)], "ports": ports(PORT)},
-            {"from": [mine, _app(BOOTSTRAP), monitoring()], "ports": ports(REST_PORT)},
+            {"from": [shards(), _app(POOLER), _app(BOOTSTRAP), _app(MOVE)], "ports": tcp_ports(PORT)},
+            {"from": [mine, _app(BOOTSTRAP), monitoring()], "ports": tcp_ports(REST_PORT)},
         ],
         "egress": [
-            {"to": [mine], "ports": ports(PORT, REST_PORT)},
-            {"to": [shards()], "ports": ports(PORT)},
+            {"to": [mine], "ports": tcp_ports(PORT, REST_PORT)},
+            {"to": [shards()], "ports": tcp_ports(PORT)},
             api_server(api_servers),
         ],
     }
@@ -61,7 +61,7 @@ def bootstrap_policy(owner: Identity) -> Manifest:
     return {
         "podSelector": {"matchLabels": owner.selector()},
         "policyTypes": ["Ingress", "Egress"],
-        "egress": [{"to": [shards()], "ports": ports(PORT, REST_PORT)}],
+        "egress": [{"to": [shards()], "ports": tcp_ports(PORT, REST_PORT)}],
     }
 
 
@@ -71,8 +71,8 @@ def move_policy(owner: Identity, api_servers: Sequence[str]) -> Manifest:
         "podSelector": {"matchLabels": owner.selector()},
         "policyTypes": ["Ingress", "Egress"],
         "egress": [
-            {"to": [shards()], "ports": ports(PORT)},
-            {"to": [_app(POOLER)], "ports": ports(POOLER_PORT)},
+            {"to": [shards()], "ports": tcp_ports(PORT)},
+            {"to": [_app(POOLER)], "ports": tcp_ports(POOLER_PORT)},
             api_server(api_servers),
         ],
     }
@@ -93,20 +93,16 @@ def pooler_policy(owner: Identity, port: int, metrics_port: int, api_servers: Se
         "podSelector": {"matchLabels": owner.selector()},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [
-            {"from": [stack_namespaces(owner.stack)], "ports": ports(port)},
-            {"from": [monitoring()], "ports": ports(metrics_port)},
+            {"from": [stack_namespaces(owner.stack)], "ports": tcp_ports(port)},
+            {"from": [monitoring()], "ports": tcp_ports(metrics_port)},
         ],
-        "egress": [{"to": [shards()], "ports": ports(PORT)}, api_server(api_servers)],
+        "egress": [{"to": [shards()], "ports": tcp_ports(PORT)}, api_server(api_servers)],
     }
 
 
 def shards() -> Manifest:
     """A NetworkPolicy peer: the pods of every shard in this namespace."""
     return {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "database"}}}
-
-
-def ports(*numbers: int) -> list[Manifest]:
-    return [{"protocol": "TCP", "port": number} for number in numbers]
 
 
 def _app(name: str) -> Manifest:

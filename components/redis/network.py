@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from components.metadata import Identity, api_server, monitoring, stack_namespaces
+from components.metadata import Identity, api_server, monitoring, stack_namespaces, tcp_ports
 from components.objects import Manifest
 from components.redis.names import BUS_PORT, HEADLESS, METRICS_PORT, NAME, PORT, RESIZE, ROLE, SENTINEL_PORT
 
@@ -34,11 +34,11 @@ def network_policy(owner: Identity, sentinel: bool, api_servers: Sequence[str]) 
         "podSelector": {"matchLabels": owner.selector()},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [
-            {"from": [stack_namespaces(owner.stack)], "ports": _ports(served)},
-            {"from": pods, "ports": _ports(own)},
-            {"from": [monitoring()], "ports": _ports([METRICS_PORT])},
+            {"from": [stack_namespaces(owner.stack)], "ports": tcp_ports(*served)},
+            {"from": pods, "ports": tcp_ports(*own)},
+            {"from": [monitoring()], "ports": tcp_ports(METRICS_PORT)},
         ],
-        "egress": [{"to": pods, "ports": _ports(own)}, *([api_server(api_servers)] if sentinel else [])],
+        "egress": [{"to": pods, "ports": tcp_ports(*own)}, *([api_server(api_servers)] if sentinel else [])],
     }
 
 
@@ -48,7 +48,7 @@ def resize_policy(owner: Identity, jobs: Identity, api_servers: Sequence[str]) -
         "podSelector": {"matchLabels": jobs.selector()},
         "policyTypes": ["Ingress", "Egress"],
         "egress": [
-            {"to": [{"podSelector": {"matchLabels": owner.selector()}}], "ports": _ports([PORT])},
+            {"to": [{"podSelector": {"matchLabels": owner.selector()}}], "ports": tcp_ports(PORT)},
             api_server(api_servers),
         ],
     }
@@ -70,7 +70,3 @@ def resize_rules() -> list[dict[str, Any]]:
 
 def _port(name: str, number: int) -> Manifest:
     return {"name": name, "port": number, "targetPort": name, "protocol": "TCP", "appProtocol": "redis"}
-
-
-def _ports(numbers: Iterable[int]) -> list[Manifest]:
-    return [{"protocol": "TCP", "port": number} for number in numbers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from components.metadata import Identity, monitoring, stack_namespaces
+from components.metadata import Identity, monitoring, stack_namespaces, tcp_ports
 from components.objects import Manifest
 from components.stateless.presets import Egress, Port, Preset
 from headroom.capacity.plan.model import ServiceExposure
@@ -39,17 +39,17 @@ def network_policy_spec(preset: Preset, owner: Identity, exposure: ServiceExposu
     In: callers in the stack's namespaces (anyone when the Service is public), neighbours to what is for them alone, and
     monitoring to the metrics. Out: only to what the program needs.
     """
-    callers: Manifest = {"ports": _ports(p.number for p in preset.ports if p.callers == "stack")}
+    callers: Manifest = {"ports": tcp_ports(*(p.number for p in preset.ports if p.callers == "stack"))}
     if exposure.type == "ClusterIP":
         callers["from"] = [stack_namespaces(owner.stack)]
     ingress = [callers]
-    if inside := _ports(p.number for p in preset.ports if p.callers == "neighbours"):
+    if inside := tcp_ports(*(p.number for p in preset.ports if p.callers == "neighbours")):
         ingress.append({"from": [{"podSelector": {}}], "ports": inside})
     if preset.metrics_path:
-        ingress.append({"from": [monitoring()], "ports": _ports([preset.ports[0].number])})
+        ingress.append({"from": [monitoring()], "ports": tcp_ports(preset.ports[0].number)})
     egress = [_egress(rule, owner) for rule in preset.egress]
     if preset.neighbours:
-        egress.append({"to": [{"podSelector": {}}], "ports": _ports(preset.neighbours)})
+        egress.append({"to": [{"podSelector": {}}], "ports": tcp_ports(*preset.neighbours)})
     return {
         "podSelector": {"matchLabels": owner.selector()},
         "policyTypes": ["Ingress", "Egress"],
@@ -59,11 +59,7 @@ def network_policy_spec(preset: Preset, owner: Identity, exposure: ServiceExposu
 
 
 def _egress(rule: Egress, owner: Identity) -> Manifest:
-    ports = _ports(rule.ports)
+    ports = tcp_ports(*rule.ports)
     if rule.app is None:
         return {"ports": ports}
     return {"to": [stack_namespaces(owner.stack) | {"podSelector": {"matchLabels": {"app": rule.app}}}], "ports": ports}
-
-
-def _ports(numbers: Iterable[int]) -> list[Manifest]:
-    return [{"protocol": "TCP", "port": number} for number in numbers]

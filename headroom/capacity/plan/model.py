@@ -152,7 +152,7 @@ class ServicePlan:
     """The disruption budget; None where `minReplicas` is not above it."""
     worker_threads: Sized[int] | None
     queue_limit: Sized[int] | None
-    """Requests that may wait in a pod before it answers 503; None where nothing is known to size it by."""
+    """Requests that may wait in a pod before it answers 503; None where the preset has no such setting."""
     cache_capacity: Sized[int] | None
     connections_per_pod: Sized[int]
     surge_pods: Sized[int]
