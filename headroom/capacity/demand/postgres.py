@@ -24,7 +24,7 @@ from headroom.capacity.demand.services import Limits
 
 Copies = Annotated[int, bounded(quantities.whole, 1, 9, fix="2 is one primary and one replica")]
 Connections = Annotated[int, bounded(quantities.whole, 10, 100_000, fix="for example 100")]
-ParallelMoves = Annotated[int, bounded(quantities.whole, 1, 4, fix="2 keeps most of a shard for its clients")]
+ParallelMoves = Annotated[int, bounded(quantities.whole, 1, 4, fix="1 keeps most of a shard for its clients")]
 
 
 class Stored(Part):
